@@ -1,0 +1,75 @@
+"""Tells from a trace, and from what right looks like, which symptom a run shows."""
+
+from __future__ import annotations
+
+import re
+
+from restate_guide.lab.symptoms import (
+    EffectMissing,
+    EffectRepeated,
+    Holds,
+    JournalMismatch,
+    LineRepeated,
+    Outcome,
+    PreconditionFailed,
+    RetriedUntilPaused,
+    SecretExposed,
+    WaitsForever,
+    WorkerBlocked,
+    WrongValue,
+)
+from restate_guide.lab.trace import Failure, Trace
+
+
+def diagnose(trace: Trace, promise: Holds) -> Outcome:
+    """The first departure from the promise, errors before effects before values; or the promise.
+
+    It doesn't know what the proof expects of a `dont`: that is compared with what stands here.
+    """
+    for failure in trace.failures():
+        if failure.code == "RT0016":
+            return mismatch(failure)
+        if failure.code == "RT0017":
+            return PreconditionFailed(command=failure.command or 0)
+    for invocation in trace.invocations:
+        if invocation.status == "paused":
+            error = next(f.message for f in reversed(invocation.failures))
+            return RetriedUntilPaused(error, attempts=len(invocation.attempts))
+    if known_from := trace.measured.get("secret known from"):
+        return SecretExposed(known_from)
+    if seconds := trace.measured.get("worker blocked for at least"):
+        return WorkerBlocked(seconds)
+    if any(call.status is None for call in trace.calls):
+        waiting = next(i for i in trace.invocations if i.status != "completed")
+        return WaitsForever(waiting.status)
+    counts = trace.effect_counts()
+    for effect, times in counts.items():
+        if times > promise.effects.get(effect, 0):
+            return EffectRepeated(effect, times)
+    for effect, times in promise.effects.items():
+        if counts.get(effect, 0) < times:
+            return EffectMissing(effect)
+    lines = trace.line_counts()
+    for line, times in promise.lines.items():
+        if lines.get(line, 0) > times:
+            return LineRepeated(line, lines[line])
+        if lines.get(line, 0) < times:
+            return EffectMissing(f"log line {line!r}")
+    for call, right in zip(trace.calls, promise.answers, strict=True):
+        if call.answer != right:
+            return WrongValue(right=right, got=call.answer)
+    return promise
+
+
+def mismatch(failure: Failure) -> JournalMismatch:
+    """Reads the two sides of an RT0016 from its message, which has one of two forms."""
+    message = failure.message
+    if commands := re.search(
+        r"recorded the following: '(.+?)'.*attempts to perform the following: '(.+?)'", message, re.S
+    ):
+        was, now = commands[1], commands[2]
+    elif field := re.search(r"- Difference:\s+(\w+): (.*?) != (.*?)\s*$", message, re.S):
+        was, now = f"{field[1]} {field[2]}", f"{field[1]} {field[3]}"
+    else:
+        was, now = "something else", message.strip().splitlines()[-1].strip()
+    return JournalMismatch(failure.command or 0, was=was, now=now)

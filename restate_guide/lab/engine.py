@@ -1,0 +1,339 @@
+"""The engine: runs one snippet under one stimulus on a real server, and yields events as they happen.
+
+The tests, the command line and the web page are thin users of `run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from importlib.metadata import version
+
+from restate_guide.lab.diagnosis import diagnose
+from restate_guide.lab.errors import LabError
+from restate_guide.lab.outside import Outside, Received, outside
+from restate_guide.lab.processes import processes
+from restate_guide.lab.proof import Proof
+from restate_guide.lab.reading import build_trace, read_tables, seconds_waited
+from restate_guide.lab.server import Server, external_urls, own_server, running_server
+from restate_guide.lab.stimulus import Stimulus
+from restate_guide.lab.symptoms import Outcome
+from restate_guide.lab.trace import Call, Moment, Trace
+from restate_guide.lab.workers import Workers, workers
+
+Json = Any
+
+PATIENCE = 30.0
+"""Seconds after which a call is a hang, on a machine under full load."""
+POLL = 0.02
+"""Seconds between two looks into the server's tables, where there is no event to wait for."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    trace: Trace
+    outcome: Outcome
+    seconds: float
+    """Wall time of the run."""
+    waited: float
+    """Seconds of it that the scenario itself had to wait: sleeps, slow answers, pauses of retries."""
+    versions: dict[str, str]
+    """Of the server and the SDK."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a run."""
+
+    at: float
+    """Seconds since the run began."""
+    kind: Literal["stage", "attempt", "moment", "effect", "call", "answer", "verdict"]
+    text: str
+    line: int | None = None
+    """Line of the snippet, where there is one."""
+    result: Result | None = field(default=None, repr=False)
+    """Comes with the last event, the verdict."""
+
+
+class Lab:
+    """What a proof has in its hands: calls at the ingress, the outside world, the server's tables."""
+
+    def __init__(self, server: Server, service: Outside, crew: Workers, say: Any) -> None:
+        self.outside = service
+        self.calls: list[Call] = []
+        self.measured: dict[str, Json] = {}
+        self.given_up: list[tuple[float, float]] = []
+        """From when until when calls waited that got no answer."""
+        self._server = server
+        self._workers = crew
+        self._say = say
+
+    async def call(
+        self,
+        target: str,
+        body: Json = None,
+        *,
+        idempotency_key: str | None = None,
+        patience: float = PATIENCE,
+    ) -> Json:
+        """Calls a handler at the ingress (`Checkout/pay`, `Cart/cart-1/add`) and waits for its answer.
+
+        Args:
+            patience: seconds after which the call counts as one that waits for ever.
+
+        Returns:
+            The answer's body; None if the invocation was paused, or the call waits for ever.
+        """
+        place = len(self.calls)
+        self.calls.append(Call(target, body, None, None))
+        self._say("call", f"calling {target}")
+        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
+        content = {} if body is None else {"json": body}
+        began = time.time()
+        request = self._server.ingress.post(f"/{target}", headers=headers, **content)
+        answering = asyncio.create_task(request)
+        paused = asyncio.create_task(self._paused(target))
+        try:
+            await asyncio.wait(
+                {answering, paused, self._workers.failed},
+                timeout=patience,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not answering.done():
+                if not paused.done():
+                    self.given_up.append((began, time.time()))
+                self._say("answer", f"{target}: no answer")
+                return None
+            response = answering.result()
+            answer = decoded(response)
+            self.calls[place] = Call(target, body, response.status_code, answer)
+            self._say("answer", f"{target}: {response.status_code} {response.text}")
+            return answer
+        finally:
+            for task in (answering, paused):
+                task.cancel()
+            await asyncio.gather(answering, paused, return_exceptions=True)
+
+    async def until_effect(self, effect: str, times: int = 1) -> None:
+        """Waits until an effect has arrived outside."""
+        async with asyncio.timeout(PATIENCE):
+            await self._workers.until(
+                lambda: sum(r.effect == effect for r in self.outside.ledger) >= times
+            )
+
+    async def until_result(self, command: str) -> None:
+        """Waits until some attempt has the result of a command, named like `Run charge`."""
+        async with asyncio.timeout(PATIENCE):
+            await self._workers.until(
+                lambda: any(
+                    moment.what == "result" and moment.text == command
+                    for attempt in self._workers.attempts
+                    for moment in attempt.moments
+                )
+            )
+
+    async def query(self, sql: str) -> list[dict[str, Json]]:
+        """Asks the server's own tables."""
+        return await self._server.query(sql)
+
+    def measure(self, name: str, value: Json) -> None:
+        """Enters what the proof measured from outside into the trace."""
+        self.measured[name] = value
+
+    async def _paused(self, target: str) -> None:
+        """Waits until an invocation of this target is paused, after an attempt that failed."""
+        while True:
+            seen = len(self._workers.attempts)
+            await self._workers.until(
+                lambda: any(a.ends == "error" for a in self._workers.attempts[-seen:])
+            )
+            rows = await self.query(
+                f"select id from sys_invocation where status = 'paused' and target = '{target}'"
+            )
+            if rows:
+                return
+            await asyncio.sleep(POLL)
+
+
+def decoded(response: httpx.Response) -> Json:
+    """The answer as JSON where it is JSON, else as text."""
+    try:
+        return response.json()
+    except ValueError:
+        return response.text
+
+
+async def run(
+    proof: Proof, snippet: Path, stimulus: Stimulus | None = None
+) -> AsyncIterator[Event]:
+    """Runs a snippet as a proof says, and yields what happens; the last event is the verdict.
+
+    Args:
+        snippet: usually `proof.snippet("do")` or `proof.snippet("dont")`.
+        stimulus: another one than the proof's own.
+
+    Raises:
+        LabError: the run could not be carried out; the message says what to do.
+    """
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    began = time.monotonic()
+
+    def say(kind: Any, text: str, line: int | None = None, result: Result | None = None) -> None:
+        events.put_nowait(Event(time.monotonic() - began, kind, text, line, result))
+
+    async def perform() -> None:
+        result = await _perform(proof, snippet, stimulus or proof.stimulus, say)
+        say("verdict", result.outcome.sentence, result=result)
+
+    performing = asyncio.create_task(perform())
+    try:
+        while not (performing.done() and events.empty()):
+            getting = asyncio.create_task(events.get())
+            await asyncio.wait({getting, performing}, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                yield getting.result()
+            else:
+                getting.cancel()
+        performing.result()
+    finally:
+        performing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await performing
+
+
+async def result_of(proof: Proof, snippet: Path, stimulus: Stimulus | None = None) -> Result:
+    """Runs a snippet to its verdict."""
+    async for event in run(proof, snippet, stimulus):
+        if event.result is not None:
+            return event.result
+    raise AssertionError("a run without a verdict")
+
+
+async def _perform(proof: Proof, snippet: Path, stimulus: Stimulus, say: Any) -> Result:
+    began = time.monotonic()
+    async with contextlib.AsyncExitStack() as stack:
+        killing = None
+        crew: Workers
+
+        async def on_received(received: Received) -> None:
+            """The ledger has a new row: enter it into its attempt, and kill the worker if asked to."""
+            nonlocal killing
+            origin = received.origin
+            attempt = crew.find(origin.get("worker") or 0, origin.get("attempt") or 0)
+            if attempt is not None:
+                text = received.effect + (" (known by its key)" if received.duplicate else "")
+                moment = Moment("effect", origin.get("line"), origin.get("step"), None, text)
+                attempt.moments.append(moment)
+            say("effect", received.effect, origin.get("line"))
+            await crew.notify()
+            if received.effect == stimulus.crash_on_effect and killing is None:
+                killing = asyncio.create_task(crew.kill())
+                await killing
+
+        say("stage", "starting server and worker")
+        if urls := external_urls():
+            stack.enter_context(_alone_on(urls[1]))
+        service = await stack.enter_async_context(outside(on_received))
+        kept = await stack.enter_async_context(processes())
+        crew = await stack.enter_async_context(workers(snippet, stimulus, kept, service.url, say))
+        server = await stack.enter_async_context(
+            running_server(*urls) if urls else own_server(kept)
+        )
+        registered = await _register(server, crew, kept.port, stimulus)
+        services = [s["name"] for s in registered["services"]]
+        if not server.is_own:
+            stack.push_async_callback(_tidy, server, services, registered["id"])
+        say("stage", "server and worker are ready")
+
+        lab = Lab(server, service, crew, say)
+        proving = asyncio.create_task(proof.prove(lab))
+        sleeping = asyncio.create_task(_kill_in_sleep(server, crew, stimulus))
+        stack.callback(proving.cancel)
+        stack.callback(sleeping.cancel)
+        await asyncio.wait({proving, crew.failed}, return_when=asyncio.FIRST_COMPLETED)
+        if crew.failed.done():
+            crew.failed.result()
+        proving.result()
+
+        tables = await read_tables(server, services)
+        trace = build_trace(
+            tables, crew.attempts, service.ledger, lab.calls, lab.measured, proof.varies
+        )
+        versions = {
+            "restate-server": await server.version(),
+            "restate-sdk": version("restate-sdk"),
+        }
+        outcome = diagnose(trace, proof.promise)
+        say("stage", "ending server and worker")
+        waited = seconds_waited(tables, crew.attempts, [*service.waited, *lab.given_up])
+    return Result(trace, outcome, time.monotonic() - began, waited, versions)
+
+
+
+
+async def _register(server: Server, crew: Workers, port: int, stimulus: Stimulus) -> dict[str, Any]:
+    """Registers the worker with the server, unless the worker turns out to be broken."""
+    registering = asyncio.create_task(
+        server.register(port, request_response=stimulus.request_response)
+    )
+    await asyncio.wait({registering, crew.failed}, return_when=asyncio.FIRST_COMPLETED)
+    if crew.failed.done():
+        registering.cancel()
+        crew.failed.result()
+    return registering.result()
+
+
+async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> None:
+    """Kills the first worker once a durable sleep stands in the server's journal."""
+    if not stimulus.crash_in_sleep:
+        return
+
+    def asleep() -> list[str]:
+        return [
+            attempt.invocation
+            for attempt in crew.attempts
+            if any(m.what == "command" and m.text.startswith("Sleep") for m in attempt.moments)
+        ]
+
+    await crew.until(lambda: bool(asleep()))
+    sleep = f"id = '{asleep()[0]}' and entry_type = 'Command: Sleep'"
+    while not await server.query(f"select index from sys_journal where {sleep}"):
+        await asyncio.sleep(POLL)
+    await crew.kill()
+
+
+@contextlib.contextmanager
+def _alone_on(admin_url: str) -> Any:
+    """On a server that the lab does not own, one run at a time: two would register the same services."""
+    name = hashlib.sha256(admin_url.encode()).hexdigest()[:12]
+    path = Path(tempfile.gettempdir()) / f"guide-{name}.lock"
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+async def _tidy(server: Server, services: list[str], deployment: str) -> None:
+    """Leaves a server that the lab does not own as it was found."""
+    names = ", ".join(f"'{service}'" for service in services)
+    rows = await server.query(
+        f"select id, status from sys_invocation where target_service_name in ({names})"
+    )
+    for row in rows:
+        if row["status"] != "completed":
+            await server.admin.patch(f"/invocations/{row['id']}/kill")
+        await server.admin.patch(f"/invocations/{row['id']}/purge")
+    await server.admin.delete(f"/deployments/{deployment}", params={"force": "true"})

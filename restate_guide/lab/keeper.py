@@ -1,0 +1,172 @@
+"""The keeper: starts a run's processes and ends all of them, whatever becomes of the lab.
+
+It is a process of its own between the lab and everything that the lab starts. It owns the run's
+folder, the listening socket of the workers, and every child. When its standard input closes — the lab
+ended, failed or was killed with SIGKILL — it kills what is left and removes the folder.
+
+Uses the standard library only and is started with `python -I -S`, so that it is there in a moment.
+
+Requests are JSON lines on standard input, answers JSON lines on standard output::
+
+    {"start": "server", "argv": [...], "env": {...}}   ->  {"started": "server", "pid": 4711}
+    {"kill": "worker-1"}                               ->  {"ended": "worker-1", "code": -9}
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+LONGEST_SOCKET_PATH = 107  # sockaddr_un.sun_path, less the closing zero byte
+
+
+def prctl() -> Callable[[int, int], None]:
+    """Linux's prctl, or nothing where there is none: there the end of standard input has to do."""
+    if not sys.platform.startswith("linux"):
+        return lambda option, argument: None
+    libc = ctypes.CDLL(None, use_errno=True)
+    return lambda option, argument: libc.prctl(option, argument, 0, 0, 0)
+
+
+class Keeper:
+    """Children by name, and what it takes to end them."""
+
+    def __init__(self) -> None:
+        self.prctl = prctl()
+        self.prctl(PR_SET_CHILD_SUBREAPER, 1)  # children that detach themselves stay ours
+        self.names: dict[int, str] = {}
+        self.folder = tempfile.mkdtemp(prefix="guide-")
+        if len(f"{self.folder}/n/ingress.sock") > LONGEST_SOCKET_PATH:
+            os.rmdir(self.folder)
+            self.folder = tempfile.mkdtemp(prefix="guide-", dir="/tmp")
+        # The socket outlives the workers: a call made while none runs waits for the next one, and no
+        # other process can take the port in between.
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.listener.set_inheritable(True)
+
+    def say(self, **words: Any) -> None:
+        os.write(1, (json.dumps(words) + "\n").encode())
+
+    def start(self, name: str, argv: list[str], env: dict[str, str]) -> None:
+        """Starts a child in a session of its own, its output in the folder as NAME.log."""
+        log = os.open(f"{self.folder}/{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        keeper = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                self.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != keeper:  # the keeper died before prctl took effect
+                    os._exit(1)
+                null = os.open(os.devnull, os.O_RDONLY)
+                os.dup2(null, 0)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                for ignored in (signal.SIGINT, signal.SIGPIPE):
+                    signal.signal(ignored, signal.SIG_DFL)
+                os.execvpe(argv[0], argv, {**env, "LISTEN_FD": str(self.listener.fileno())})
+            except OSError as error:
+                os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+            os._exit(127)
+        os.close(log)
+        self.names[pid] = name
+        self.say(started=name, pid=pid)
+
+    def kill(self, name: str) -> None:
+        for pid, known in self.names.items():
+            if known == name:
+                os.kill(pid, signal.SIGKILL)  # a child not yet reaped: the id can't be another's
+
+    def reap(self) -> None:
+        """Collects what has ended, and says so."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            name = self.names.pop(pid, None)
+            if name is not None:
+                self.say(ended=name, code=os.waitstatus_to_exitcode(status))
+
+    def end(self) -> None:
+        """Kills every descendant, then removes the folder."""
+        while children := self.children():
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+            for pid in children:
+                os.waitpid(pid, 0)
+                self.names.pop(pid, None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def children(self) -> list[int]:
+        """Own children, and on Linux also the orphans that were handed to us."""
+        try:
+            with open(f"/proc/self/task/{os.getpid()}/children") as listed:
+                return [int(pid) for pid in listed.read().split()]
+        except OSError:
+            return list(self.names)
+
+    def serve(self) -> None:
+        """Does what the lab asks until the lab is gone."""
+        woken, wake = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
+        ended = False
+
+        def stop(*_: object) -> None:
+            nonlocal ended
+            ended = True
+
+        for harmless in (signal.SIGINT, signal.SIGPIPE):
+            signal.signal(harmless, signal.SIG_IGN)
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+        waiting = selectors.DefaultSelector()
+        waiting.register(0, selectors.EVENT_READ)
+        waiting.register(woken, selectors.EVENT_READ)
+        rest = b""
+        self.say(folder=self.folder, port=self.listener.getsockname()[1])
+        while not ended:
+            for key, _ in waiting.select():
+                if key.fd == woken:
+                    os.read(woken, 4096)
+                    self.reap()
+                    continue
+                read = os.read(0, 65536)
+                if not read:
+                    return
+                *lines, rest = (rest + read).split(b"\n")
+                for line in lines:
+                    self.obey(json.loads(line))
+
+    def obey(self, request: dict[str, Any]) -> None:
+        if "start" in request:
+            self.start(request["start"], request["argv"], request["env"])
+        else:
+            self.kill(request["kill"])
+
+
+if __name__ == "__main__":
+    keeper = Keeper()
+    try:
+        keeper.serve()
+    except BrokenPipeError:
+        pass  # the lab is gone, and with it whoever would read what we say
+    finally:
+        keeper.end()

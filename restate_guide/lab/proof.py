@@ -1,0 +1,70 @@
+"""A rule's proof: which calls are made under which stimulus, and what each variant is to show."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from restate_guide.lab.errors import LabError
+from restate_guide.lab.stimulus import Stimulus
+from restate_guide.lab.symptoms import Holds, Symptom
+
+if TYPE_CHECKING:
+    from restate_guide.lab.engine import Lab
+
+Variant = Literal["do", "dont"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a `proof.py` says, see CONTRIBUTING."""
+
+    rule: str
+    folder: Path
+    stimulus_sentence: str
+    """First line of the docstring: what is done to both variants, as a reader would say it."""
+    stimulus: Stimulus
+    promise: Holds
+    """What the `do` is to show, and what right looks like for both."""
+    symptom: Symptom
+    """What the `dont` is to show."""
+    prove: Callable[[Lab], Coroutine[None, None, None]]
+    """Makes the calls."""
+    varies: Mapping[str, str]
+    """Patterns of what this rule's snippets make up anew in each run, by the kind they are named."""
+
+    def snippet(self, variant: Variant) -> Path:
+        return self.folder / f"{variant}.py"
+
+
+def load(folder: Path) -> Proof:
+    """Reads the proof of the rule in a folder of snippets/.
+
+    Raises:
+        LabError: the proof lacks something; the message says what.
+    """
+    path = folder / "proof.py"
+    spec = importlib.util.spec_from_file_location(f"proof_{folder.name}", path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise LabError(f"{path} is missing.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        return Proof(
+            rule=module.RULE,
+            folder=folder.resolve(),
+            stimulus_sentence=(module.__doc__ or "").strip().splitlines()[0],
+            stimulus=module.STIMULUS,
+            promise=module.EXPECTED["do"],
+            symptom=module.EXPECTED["dont"],
+            prove=module.prove,
+            varies=getattr(module, "VARIES", {}),
+        )
+    except (AttributeError, KeyError, IndexError) as error:
+        raise LabError(
+            f"{path} needs a docstring, RULE, STIMULUS, EXPECTED['do'], EXPECTED['dont'] and "
+            f"prove(lab); missing: {error}."
+        ) from None

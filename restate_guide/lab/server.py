@@ -1,0 +1,170 @@
+"""A restate-server: started fresh for one run, or one that already runs; and what its tables say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from restate_guide.lab.errors import LabError
+from restate_guide.lab.processes import Processes
+
+INGRESS_URL = "RESTATE_INGRESS_URL"
+ADMIN_URL = "RESTATE_ADMIN_URL"
+SERVER_BIN = "RESTATE_SERVER_BIN"
+
+WAYS_OUT = (
+    f"Run `make test` once with a network, set {SERVER_BIN} to a restate-server binary, or set "
+    f"{INGRESS_URL} and {ADMIN_URL} to a server that already runs (a container will do)."
+)
+
+#: One small node without telemetry. Names checked with `restate-server --dump-config`: a name that
+#: the server doesn't know is ignored without a word.
+SETTINGS = {
+    "RESTATE_LISTEN_MODE": "unix",
+    "RESTATE_NODE_NAME": "n",
+    "RESTATE_DEFAULT_NUM_PARTITIONS": "1",
+    "RESTATE_ROCKSDB_TOTAL_MEMORY_SIZE": "32 MB",
+    "RESTATE_DISABLE_TELEMETRY": "true",
+    "RESTATE_LOG_FILTER": "warn",
+}
+
+START_LIMIT = 30.0
+"""Seconds that a server may take to become healthy, on a machine under full load."""
+
+
+def find_binary() -> Path:
+    """The restate-server to start: RESTATE_SERVER_BIN, then PATH, then the project's node_modules.
+
+    Raises:
+        LabError: there is none.
+    """
+    if named := os.environ.get(SERVER_BIN):
+        if os.access(named, os.X_OK):
+            return Path(named)
+        raise LabError(f"{SERVER_BIN} is set to {named}, which can't be executed.")
+    if found := shutil.which("restate-server"):
+        return Path(found)
+    machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
+    package = f"@restatedev/restate-server-{sys.platform}-{machine}"
+    binary = Path(__file__).parents[2] / "node_modules" / package / "bin" / "restate-server"
+    if binary.exists():
+        return binary
+    raise LabError(f"There is no restate-server for {sys.platform}-{machine} here. {WAYS_OUT}")
+
+
+class Server:
+    """The ingress and the admin interface of one restate-server."""
+
+    def __init__(self, ingress: httpx.AsyncClient, admin: httpx.AsyncClient, own: bool) -> None:
+        self.ingress = ingress
+        self.admin = admin
+        self.is_own = own
+        """Whether the lab started it, for this run only."""
+
+    async def version(self) -> str:
+        return str((await self.admin.get("/version")).raise_for_status().json()["version"])
+
+    async def register(self, port: int, *, request_response: bool) -> dict[str, Any]:
+        """Registers the worker that listens on a port of this machine.
+
+        Args:
+            request_response: speak HTTP/1.1, so that the server can't stream: every await that the
+                journal can't answer yet ends the attempt, and the next one replays from the start.
+        """
+        answer = await self.admin.post(
+            "/deployments",
+            json={"uri": f"http://127.0.0.1:{port}", "use_http_11": request_response},
+        )
+        if answer.is_error:
+            raise LabError(f"The server refused the worker: {answer.text}")
+        registered: dict[str, Any] = answer.json()
+        return registered
+
+    async def query(self, sql: str) -> list[dict[str, Any]]:
+        """Asks the server's own tables (sys_invocation, sys_journal …)."""
+        answer = await self.admin.post(
+            "/query", json={"query": sql}, headers={"accept": "application/json"}
+        )
+        rows: list[dict[str, Any]] = answer.raise_for_status().json()["rows"]
+        return rows
+
+    async def healthy(self) -> None:
+        """Waits until ingress and admin interface answer."""
+        for client, path in ((self.ingress, "/restate/health"), (self.admin, "/health")):
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get(path)).is_success:
+                        break
+                await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def own_server(processes: Processes) -> AsyncIterator[Server]:
+    """Starts a server with a fresh data folder and no TCP port, inside the run's folder."""
+    data = processes.folder / "data"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
+    binary = str(find_binary())
+    argv = [binary, "--base-dir", str(data)]
+    await processes.start("server", argv, {**env, **SETTINGS})
+
+    def client(name: str) -> httpx.AsyncClient:
+        socket = str(data / "n" / f"{name}.sock")
+        return httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=socket), base_url=f"http://{name}", timeout=None
+        )
+
+    async with client("ingress") as ingress, client("admin") as admin:
+        server = Server(ingress, admin, own=True)
+        healthy = asyncio.create_task(server.healthy())
+        died = asyncio.create_task(processes.ended("server"))
+        done, _ = await asyncio.wait(
+            {healthy, died}, timeout=START_LIMIT, return_when=asyncio.FIRST_COMPLETED
+        )
+        died.cancel()
+        if healthy not in done:
+            healthy.cancel()
+            raise LabError(
+                f"restate-server ({binary}) did not become healthy.\n{processes.log('server')}"
+            )
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def running_server(ingress_url: str, admin_url: str) -> AsyncIterator[Server]:
+    """A server that somebody else started; it is left as it was found."""
+    async with (
+        httpx.AsyncClient(base_url=ingress_url, timeout=None) as ingress,
+        httpx.AsyncClient(base_url=admin_url, timeout=None) as admin,
+    ):
+        server = Server(ingress, admin, own=False)
+        try:
+            await asyncio.wait_for(server.healthy(), timeout=5.0)
+        except TimeoutError:
+            raise LabError(
+                f"No healthy restate-server answers at {INGRESS_URL}={ingress_url} and "
+                f"{ADMIN_URL}={admin_url}. Start it, or unset both to let the lab start one."
+            ) from None
+        yield server
+
+
+def external_urls() -> tuple[str, str] | None:
+    """Ingress and admin URL of a server that already runs, where the environment names one.
+
+    Raises:
+        LabError: only one of the two is set.
+    """
+    ingress, admin = os.environ.get(INGRESS_URL), os.environ.get(ADMIN_URL)
+    if bool(ingress) != bool(admin):
+        raise LabError(f"Set both {INGRESS_URL} and {ADMIN_URL}, or neither.")
+    return (ingress, admin) if ingress and admin else None

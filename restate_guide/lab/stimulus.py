@@ -1,0 +1,75 @@
+"""The stimuli: what befalls a worker while a proof makes its calls.
+
+Each is a value of one type, whose fields are all that the engine knows of it: adding one is a few
+lines here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Mode = Literal["normal", "crash", "replay", "late"]
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """What befalls a worker; by default nothing does."""
+
+    mode: Mode
+    title: str
+    """In a reader's words, to follow "Stimulus:"."""
+    workers: int = 1
+    """How many worker processes serve, one after another, each with a hash seed of its own."""
+    request_response: bool = False
+    """Whether the server can't stream, so that an await which the journal can't answer ends the attempt."""
+    crash_at: Mapping[str, str] = field(default_factory=dict)
+    """The point at which the first worker kills itself with SIGKILL; see `Recorder.crash_if`."""
+    crash_on_effect: str | None = None
+    """The effect on whose arrival outside the first worker is killed, before it is answered."""
+    crash_in_sleep: bool = False
+    """Whether the first worker is killed once a durable sleep stands in the journal."""
+
+
+PLAIN = Stimulus("normal", "a plain call")
+
+REPLAY_EVERY_AWAIT = Stimulus(
+    # The worker is registered for HTTP/1.1, as on AWS Lambda: the server can send nothing after the
+    # request. An inactivity timeout of 0 does much the same over HTTP/2, but there the number of
+    # attempts varies from run to run, and a step can be cut off and executed again.
+    "replay",
+    "the attempt ends at every await, and the next one replays",
+    request_response=True,
+)
+
+LATE_REPLAY = Stimulus(
+    "late",
+    "the worker is killed late, and a new process with another hash seed replays",
+    workers=2,
+    crash_in_sleep=True,
+    crash_at={"before": "answer"},  # for a handler without a durable sleep
+)
+
+REPLAYS = (REPLAY_EVERY_AWAIT, LATE_REPLAY)
+"""What every `do` must survive with the right result and no effect repeated."""
+
+
+def crash_after_effect(effect: str) -> Stimulus:
+    """The worker is killed once an effect (`POST /charges`) has arrived outside, before the answer."""
+    return Stimulus(
+        "crash",
+        f"the worker is killed when {effect} has arrived, before it gets an answer",
+        workers=2,
+        crash_on_effect=effect,
+    )
+
+
+def crash_after_step(step: str) -> Stimulus:
+    """The worker is killed once the step of this name is journaled and the handler has its result."""
+    return Stimulus(
+        "crash",
+        f"the worker is killed when the step {step!r} is in the journal",
+        workers=2,
+        crash_at={"after_step": step},
+    )

@@ -1,0 +1,252 @@
+"""The symptoms: the closed list of what a run can be found to have done, with measured values.
+
+Each has a kind (its page's slug), the values that a proof must name, and a sentence for a reader.
+`Holds` is the one good outcome: what a page promises of its `do`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Holds:
+    """Every call got its answer, every effect reached the outside world as often as it should."""
+
+    kind: ClassVar[str] = "holds"
+    title: ClassVar[str] = "Holds"
+
+    answers: list[Json]
+    """Of the proof's calls, in their order."""
+    effects: dict[str, int] = field(default_factory=dict)
+    """How often each effect (`POST /charges`) was brought about; none else may be."""
+    lines: dict[str, int] = field(default_factory=dict)
+    """How often each line was printed or logged; lines not named here may come at will."""
+
+    @property
+    def short(self) -> str:
+        if self.effects:
+            return ", ".join(f"{name} ×{times}" for name, times in self.effects.items())
+        return "the right answer"
+
+    @property
+    def sentence(self) -> str:
+        return "Every call got the right answer, and every effect came about exactly once."
+
+
+@dataclass(frozen=True)
+class JournalMismatch:
+    """On replay the handler asked for something else than what its journal holds."""
+
+    kind: ClassVar[str] = "journal-mismatch"
+    title: ClassVar[str] = "Journal mismatch"
+
+    command: int
+    """Index of the command, the input being 0."""
+    was: str
+    """What the journal holds."""
+    now: str
+    """What the replaying handler asked for."""
+    code: str = "RT0016"
+
+    @property
+    def short(self) -> str:
+        return f"journal mismatch {self.code} at command {self.command}"
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"{self.code}: at command {self.command} the journal holds {self.was}, "
+            f"but the replay asked for {self.now}. The server retries, then pauses the invocation."
+        )
+
+
+@dataclass(frozen=True)
+class PreconditionFailed:
+    """The server refuses a command that this kind of service or handler may not issue."""
+
+    kind: ClassVar[str] = "precondition"
+    title: ClassVar[str] = "Precondition failed"
+
+    command: int
+    code: str = "RT0017"
+
+    @property
+    def short(self) -> str:
+        return f"precondition {self.code} at command {self.command}"
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"{self.code}: command {self.command} is not allowed in this kind of handler. "
+            "The server retries, then pauses the invocation."
+        )
+
+
+@dataclass(frozen=True)
+class RetriedUntilPaused:
+    """Every attempt fails with the same error, until the server pauses the invocation."""
+
+    kind: ClassVar[str] = "retried-until-paused"
+    title: ClassVar[str] = "Retried until paused"
+
+    error: str
+    attempts: int
+
+    @property
+    def short(self) -> str:
+        return f"{self.error.partition('(')[0]}, retried until paused"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.attempts} attempts ended with {self.error}; then the invocation was paused."
+
+
+@dataclass(frozen=True)
+class WaitsForever:
+    """A call is never answered: nothing fails, and nothing moves."""
+
+    kind: ClassVar[str] = "waits-for-ever"
+    title: ClassVar[str] = "Waits for ever"
+
+    status: str
+    """Status of the invocation in `sys_invocation`."""
+
+    @property
+    def short(self) -> str:
+        return "waits for ever"
+
+    @property
+    def sentence(self) -> str:
+        return f"The call got no answer: the invocation stays {self.status}, and nothing moves it."
+
+
+@dataclass(frozen=True)
+class EffectRepeated:
+    """The outside world was acted on more often than the handler meant to."""
+
+    kind: ClassVar[str] = "effect-repeated"
+    title: ClassVar[str] = "Effect repeated"
+
+    effect: str
+    times: int
+
+    @property
+    def short(self) -> str:
+        return f"{self.effect} ×{self.times}"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.effect} came about {self.times} times."
+
+
+@dataclass(frozen=True)
+class EffectMissing:
+    """An effect that should have come about never did, and nothing says so."""
+
+    kind: ClassVar[str] = "effect-missing"
+    title: ClassVar[str] = "Effect missing"
+
+    effect: str
+
+    @property
+    def short(self) -> str:
+        return f"{self.effect} never happened"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.effect} never reached the outside world, and no error says so."
+
+
+@dataclass(frozen=True)
+class WrongValue:
+    """A call was answered, without an error, with a wrong value."""
+
+    kind: ClassVar[str] = "wrong-value"
+    title: ClassVar[str] = "Wrong value"
+
+    right: Json
+    got: Json
+
+    @property
+    def short(self) -> str:
+        return "wrong value, no error"
+
+    @property
+    def sentence(self) -> str:
+        return f"The answer was {self.got!r}; right is {self.right!r}. There was no error."
+
+
+@dataclass(frozen=True)
+class LineRepeated:
+    """A log line stands in the log more often than what it tells of took place."""
+
+    kind: ClassVar[str] = "line-repeated"
+    title: ClassVar[str] = "Log line repeated"
+
+    line: str
+    times: int
+
+    @property
+    def short(self) -> str:
+        return f"log line ×{self.times}"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.line!r} was logged {self.times} times."
+
+
+@dataclass(frozen=True)
+class WorkerBlocked:
+    """While one invocation waits, the worker serves no other."""
+
+    kind: ClassVar[str] = "worker-blocked"
+    title: ClassVar[str] = "Worker blocked"
+
+    seconds: float
+    """Another caller waited at least this long."""
+
+    @property
+    def short(self) -> str:
+        return f"worker blocked ≥ {self.seconds:g} s"
+
+    @property
+    def sentence(self) -> str:
+        return f"Another caller of the same worker waited at least {self.seconds:g} seconds."
+
+
+@dataclass(frozen=True)
+class SecretExposed:
+    """Whoever knows something public can tell the secret."""
+
+    kind: ClassVar[str] = "secret-exposed"
+    title: ClassVar[str] = "Secret exposed"
+
+    known_from: str
+    """Where the secret can be read or computed from."""
+
+    @property
+    def short(self) -> str:
+        return f"secret known from {self.known_from}"
+
+    @property
+    def sentence(self) -> str:
+        return f"The secret can be told from {self.known_from}."
+
+
+Symptom = (
+    JournalMismatch
+    | PreconditionFailed
+    | RetriedUntilPaused
+    | WaitsForever
+    | EffectRepeated
+    | EffectMissing
+    | WrongValue
+    | LineRepeated
+    | WorkerBlocked
+    | SecretExposed
+)
+Outcome = Holds | Symptom

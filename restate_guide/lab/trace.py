@@ -1,0 +1,166 @@
+"""The trace: what one run did, from the server's tables, the ledger outside, and the worker's reports.
+
+All of it is plain data, frozen, and the same to the byte in every run of the same proof: what
+changes from run to run (ids, ports, times) stands here under a stable name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One thing that happened within an attempt, in the attempt's own order."""
+
+    what: Literal[
+        "command",  # the handler issued a command
+        "executing",  # a step's action began
+        "executed",  # a step's action ended, and its result was sent to the journal
+        "result",  # the handler got the result of a command
+        "effect",  # a request reached the outside world
+        "line",  # a line was printed or logged
+        "suspended",
+        "error",
+        "output",
+        "killed",
+        "cut off",  # the server ended the attempt
+    ]
+    line: int | None = None
+    """Line of the snippet."""
+    command: int | None = None
+    """Index of the command that it belongs to; the input is 0."""
+    from_journal: bool | None = None
+    """For a command and its result: whether the journal had it before this attempt began."""
+    text: str = ""
+    """What a reader wants to see: a command's type and name, an effect, a line, an error."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a handler, from its first line."""
+
+    number: int
+    worker: int
+    known_entries: int
+    """Journal entries that the server sent along: what this attempt replays."""
+    ends: Literal["output", "suspended", "error", "killed", "cut off"]
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of an invocation's journal, as `sys_journal` holds it."""
+
+    index: int
+    type: str
+    """`Command: Run`, `Notification: Run` …"""
+    name: str
+    command: int | None
+    """Which command it is, or answers."""
+    value: Json
+    """What it holds, where that is data: input, result, state."""
+    line: int | None
+    """Line of the snippet that issued the command."""
+    attempt: int | None
+    """The attempt that wrote it; None for what the server wrote by itself between attempts."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error of an attempt, as `sys_journal_events` holds it (equal ones in a row stand once)."""
+
+    event: Literal["TransientError", "Paused"]
+    status: int
+    code: str
+    """Restate's error code (`RT0016`), or nothing."""
+    message: str
+    command: int | None
+    stacktrace_line: int | None = None
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One invocation: its attempts, its journal, its errors, its end."""
+
+    id: str
+    target: str
+    status: str
+    """As in `sys_invocation`, at the end of the run."""
+    invoked_by: str
+    attempts: tuple[Attempt, ...]
+    journal: tuple[Entry, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that the proof made at the ingress, and its answer."""
+
+    target: str
+    input: Json
+    status: int | None
+    """HTTP status of the answer, or None if none came."""
+    answer: Json
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A request that reached the outside world, from its ledger."""
+
+    effect: str
+    body: Json
+    idempotency_key: str | None
+    duplicate: bool
+    """Known by its key: received, but nothing came about."""
+    invocation: str | None
+    attempt: int | None
+    line: int | None
+    command: int | None
+    """The step that sent it; None if it came straight from the handler's body."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state entry of an object or workflow, left at the end."""
+
+    service: str
+    key: str
+    name: str
+    value: Json
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that one run did."""
+
+    calls: tuple[Call, ...]
+    invocations: tuple[Invocation, ...]
+    effects: tuple[Effect, ...]
+    state: tuple[State, ...] = ()
+    measured: dict[str, Json] = field(default_factory=dict)
+    """What the proof itself measured from outside, by name."""
+
+    def effect_counts(self) -> dict[str, int]:
+        """How often each effect came about; duplicates know their key and don't count."""
+        counts: dict[str, int] = {}
+        for effect in self.effects:
+            if not effect.duplicate:
+                counts[effect.effect] = counts.get(effect.effect, 0) + 1
+        return counts
+
+    def line_counts(self) -> dict[str, int]:
+        """How often each line was printed or logged by the snippet."""
+        counts: dict[str, int] = {}
+        for invocation in self.invocations:
+            for attempt in invocation.attempts:
+                for moment in attempt.moments:
+                    if moment.what == "line":
+                        counts[moment.text] = counts.get(moment.text, 0) + 1
+        return counts
+
+    def failures(self) -> list[Failure]:
+        return [failure for invocation in self.invocations for failure in invocation.failures]

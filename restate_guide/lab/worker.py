@@ -1,0 +1,418 @@
+"""The worker: serves one snippet, and reports what passes between it and Restate's SDK.
+
+A program of its own, run as `python -P worker.py SNIPPET REPORTS [CRASH]`. The snippet knows nothing
+of it. What is reported is read at the border between the SDK and its core (one object for each
+attempt), never from what the snippet says of itself: which command was issued on which line, which
+part of the journal the server had sent with the attempt, how the attempt ended. Requests made
+through httpx carry a header with their origin, which the Outside strips into its ledger.
+
+Reports go as JSON lines to the Unix socket REPORTS; what is written there survives SIGKILL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib.util
+import json
+import logging
+import os
+import random
+import re
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import httpx
+import hypercorn.asyncio
+import hypercorn.config
+import restate
+import restate.server
+import restate.server_context
+from restate.vm import Failure, NotReady, Suspended, VMWrapper
+
+ATTEMPTS = 3
+"""Attempts that the lab's deployments get before the server pauses the invocation; the default, 70
+with growing pauses, takes more than an hour to come to the same end."""
+
+MESSAGE_HEADER = 8  # bytes: type, flags, length of the body (big endian)
+
+
+class Reports:
+    """The line to the lab."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.lock = threading.Lock()  # steps that are plain functions run in threads
+
+    def say(self, report: str, **fields: Any) -> None:
+        with self.lock:
+            self.socket.sendall((json.dumps({"report": report, **fields}) + "\n").encode())
+
+
+def line_in(snippet: str) -> int | None:
+    """The line of the snippet that is running: the innermost frame of its file on this stack."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == snippet:
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def written_by_snippet(snippet: str) -> bool:
+    """Whether the snippet itself prints or logs here, not a library that it waits for."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.endswith("logging/__init__.py"):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename == snippet
+
+
+def known_entries(start_message: bytes) -> int:
+    """How many journal entries the server sent with the attempt.
+
+    Field 3 of the protocol's StartMessage, protobuf wire format. The SDK's core reads it too, but
+    keeps it to itself.
+    """
+    at = MESSAGE_HEADER
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = start_message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    end = MESSAGE_HEADER + int.from_bytes(start_message[4:MESSAGE_HEADER], "big")
+    while at < end:
+        field, wire = divmod(varint(), 8)
+        if wire == 0:
+            value = varint()
+            if field == 3:
+                return value
+        elif wire == 2:
+            length = varint()
+            at += length
+        else:
+            at += 8 if wire == 1 else 4
+    return 0
+
+
+class Recorder:
+    """Everything that one worker reports, and the point at which it is to die."""
+
+    def __init__(self, snippet: str, reports: Reports, crash: dict[str, Any]) -> None:
+        self.snippet = snippet
+        self.reports = reports
+        self.crash = crash
+        self.attempts = 0
+
+    def say(self, report: str, **fields: Any) -> None:
+        self.reports.say(report, **fields)
+
+    def crash_if(self, **point: Any) -> None:
+        """Dies by SIGKILL, in the middle of everything, where the stimulus says so."""
+        if point == self.crash:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+current_attempt: contextvars.ContextVar[RecordingVM | None] = contextvars.ContextVar(
+    "current_attempt", default=None
+)
+current_step: contextvars.ContextVar[int | None] = contextvars.ContextVar(
+    "current_step", default=None
+)
+
+
+class RecordingVM(VMWrapper):
+    """The SDK's core, of which there is one for each attempt, with every command reported."""
+
+    recorder: Recorder
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.recorder.attempts += 1
+        self.attempt = self.recorder.attempts
+        self.start_message = b""
+        self.known = 0
+        self.next_command = 1  # the input is command 0
+        self.commands: dict[int, tuple[int, str, str]] = {}  # by handle
+
+    def say(self, report: str, **fields: Any) -> None:
+        self.recorder.say(report, attempt=self.attempt, **fields)
+
+    def notify_input(self, input_buf: bytes) -> None:
+        if not self.known:
+            self.start_message += input_buf
+            length = int.from_bytes(self.start_message[4:MESSAGE_HEADER], "big")
+            if len(self.start_message) >= MESSAGE_HEADER + length > MESSAGE_HEADER:
+                self.known = known_entries(self.start_message)
+        super().notify_input(input_buf)
+
+    def sys_input(self) -> Any:
+        invocation = super().sys_input()
+        current_attempt.set(self)
+        self.say("attempt", invocation=invocation.invocation_id, known=self.known)
+        return invocation
+
+    def issue(self, kind: str, name: str, run: Callable[[], Any], detail: str = "") -> Any:
+        """Reports a command, then hands it to the core."""
+        command = self.next_command
+        self.next_command += 1
+        self.say(
+            "command",
+            command=command,
+            type=kind,
+            name=name,
+            line=line_in(self.recorder.snippet),
+            step=current_step.get(),
+            replayed=self.is_replaying(),
+            detail=detail,
+        )
+        issued = run()
+        handle = getattr(issued, "result_handle", getattr(issued, "handle", issued))
+        if isinstance(handle, int):
+            self.commands[handle] = (command, kind, name)
+        return issued
+
+    def sys_run(self, name: str) -> Any:
+        return self.issue("Run", name, lambda: super(RecordingVM, self).sys_run(name))
+
+    def sys_sleep(self, millis: int, name: str | None = None) -> Any:
+        issue = super().sys_sleep
+        return self.issue("Sleep", name or "", lambda: issue(millis, name), f"{millis / 1000:g} s")
+
+    def sys_call(self, service: str, handler: str, *args: Any, **kwargs: Any) -> Any:
+        issue = super().sys_call
+        name = f"{service}/{handler}"
+        return self.issue("Call", name, lambda: issue(service, handler, *args, **kwargs))
+
+    def sys_send(self, service: str, handler: str, *args: Any, **kwargs: Any) -> Any:
+        issue = super().sys_send
+        name = f"{service}/{handler}"
+        return self.issue("OneWayCall", name, lambda: issue(service, handler, *args, **kwargs))
+
+    def take_notification(self, handle: int) -> Any:
+        taken = super().take_notification(handle)
+        if handle in self.commands and not isinstance(taken, (NotReady, Suspended, Exception)):
+            command, kind, name = self.commands[handle]
+            failed = taken.message if isinstance(taken, Failure) else None
+            self.say("result", command=command, failed=failed)
+            if kind == "Run":
+                self.recorder.crash_if(after_step=name)
+        return taken
+
+    def do_progress(self, unresolved_future: Any) -> Any:
+        progress = super().do_progress(unresolved_future)
+        if isinstance(progress, Suspended):
+            self.say("suspended")
+        return progress
+
+    def propose_run_completion_success(self, handle: int, output: bytes) -> None:
+        self.say("executed", command=self.commands[handle][0], failed=None)
+        super().propose_run_completion_success(handle, output)
+
+    def propose_run_completion_failure(self, handle: int, output: Failure) -> None:
+        self.say("executed", command=self.commands[handle][0], failed=output.message)
+        super().propose_run_completion_failure(handle, output)
+
+    def propose_run_completion_transient(self, handle: int, failure: Failure, *a: Any, **kw: Any) -> None:
+        self.say("executed", command=self.commands[handle][0], failed=failure.message)
+        super().propose_run_completion_transient(handle, failure, *a, **kw)
+
+    def sys_write_output_success(self, output: bytes) -> None:
+        self.recorder.crash_if(before="answer")
+        self.issue("Output", "", lambda: super(RecordingVM, self).sys_write_output_success(output))
+
+    def sys_write_output_failure(self, output: Failure) -> None:
+        self.recorder.crash_if(before="answer")
+        self.issue("Output", "", lambda: super(RecordingVM, self).sys_write_output_failure(output))
+
+    def sys_end(self) -> None:
+        super().sys_end()
+        self.say("output")
+
+    def notify_error(self, error: str, stacktrace: str, *args: Any, **kwargs: Any) -> None:
+        lines = re.findall(rf'File "{re.escape(self.recorder.snippet)}", line (\d+)', stacktrace)
+        self.say("error", message=error, line=int(lines[-1]) if lines else None)
+        super().notify_error(error, stacktrace, *args, **kwargs)
+
+
+def record_simple_commands() -> None:
+    """The commands whose first argument is their name, and those that have none."""
+    named = {
+        "sys_get_state": "GetState",
+        "sys_set_state": "SetState",
+        "sys_clear_state": "ClearState",
+        "sys_get_promise": "GetPromise",
+        "sys_peek_promise": "PeekPromise",
+        "sys_complete_promise_success": "CompletePromise",
+        "sys_complete_promise_failure": "CompletePromise",
+        "sys_resolve_awakeable": "SendSignal",
+        "sys_reject_awakeable": "SendSignal",
+        "sys_resolve_signal": "SendSignal",
+        "sys_reject_signal": "SendSignal",
+        "sys_cancel": "SendSignal",
+        "attach_invocation": "AttachInvocation",
+    }
+    unnamed = {"sys_get_state_keys": "GetStateKeys", "sys_clear_all_state": "ClearAllState"}
+
+    def recorded(method: str, kind: str, has_name: bool) -> Callable[..., Any]:
+        original = getattr(VMWrapper, method)
+
+        def record(vm: RecordingVM, *args: Any, **kwargs: Any) -> Any:
+            name = str(args[0]) if has_name and args else ""
+            return vm.issue(kind, name, lambda: original(vm, *args, **kwargs))
+
+        return record
+
+    for method, kind in named.items():
+        setattr(RecordingVM, method, recorded(method, kind, has_name=True))
+    for method, kind in unnamed.items():
+        setattr(RecordingVM, method, recorded(method, kind, has_name=False))
+
+
+def record_attempts(recorder: Recorder) -> None:
+    """Has the SDK use a recording core for each attempt, and reports where attempts and steps end."""
+    RecordingVM.recorder = recorder
+    record_simple_commands()
+    restate.server.VMWrapper = RecordingVM  # type: ignore[misc]
+    context = restate.server_context.ServerInvocationContext
+    run_step, finished = context.create_run_coroutine, context.on_attempt_finished
+
+    async def create_run_coroutine(self: Any, handle: int, *args: Any, **kwargs: Any) -> None:
+        command = self.vm.commands[handle][0]
+        current_step.set(command)  # in the step's own task: what it does carries its number
+        self.vm.say("executing", command=command)
+        await run_step(self, handle, *args, **kwargs)
+
+    def on_attempt_finished(self: Any) -> None:
+        self.vm.say("finished")
+        finished(self)
+
+    context.create_run_coroutine = create_run_coroutine  # type: ignore[method-assign]
+    context.on_attempt_finished = on_attempt_finished  # type: ignore[method-assign]
+
+
+def record_requests(recorder: Recorder) -> None:
+    """Marks each request that the snippet makes with httpx with where it comes from."""
+
+    def mark(request: httpx.Request) -> None:
+        attempt = current_attempt.get()
+        origin = {
+            "worker": int(os.environ["WORKER_NUMBER"]),
+            "attempt": attempt.attempt if attempt else None,
+            "line": line_in(recorder.snippet),
+            "step": current_step.get(),
+        }
+        request.headers[os.environ["ORIGIN_HEADER"]] = json.dumps(origin)
+
+    send, send_async = httpx.Client.send, httpx.AsyncClient.send
+
+    def marked(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        mark(request)
+        return send(client, request, **options)
+
+    async def marked_async(
+        client: httpx.AsyncClient, request: httpx.Request, **options: Any
+    ) -> httpx.Response:
+        mark(request)
+        return await send_async(client, request, **options)
+
+    httpx.Client.send = marked  # type: ignore[method-assign,assignment]
+    httpx.AsyncClient.send = marked_async  # type: ignore[method-assign,assignment]
+
+
+class RecordingStream:
+    """Standard output or error: passes everything on, and reports the lines that the snippet wrote."""
+
+    def __init__(self, stream: TextIO, recorder: Recorder) -> None:
+        self.stream = stream
+        self.recorder = recorder
+
+    def write(self, text: str) -> int:
+        if text.strip() and written_by_snippet(self.recorder.snippet):
+            attempt = current_attempt.get()
+            self.recorder.say(
+                "line",
+                attempt=attempt.attempt if attempt else None,
+                text=text.rstrip("\n"),
+                line=line_in(self.recorder.snippet),
+                step=current_step.get(),
+            )
+        return self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def limit_attempts() -> None:
+    """Adds the lab's retry policy to what the worker announces, where the snippet sets none.
+
+    Through the announcement and not through the server's settings, so that it also holds on a server
+    that the lab did not start.
+    """
+    announce = restate.server.compute_discovery_json
+
+    def announce_limited(endpoint: Any, version: int, discovered_as: Any) -> str:
+        manifest = json.loads(announce(endpoint, version, discovered_as))
+        for service in manifest["services"]:
+            service.setdefault("retryPolicyInitialInterval", 20)
+            service.setdefault("retryPolicyMaxInterval", 20)
+            service.setdefault("retryPolicyMaxAttempts", ATTEMPTS)
+            service.setdefault("retryPolicyOnMaxAttempts", "PAUSE")
+        return json.dumps(manifest)
+
+    restate.server.compute_discovery_json = announce_limited
+
+
+def load(snippet: str) -> Any:
+    """Imports the snippet as a module; its `app`."""
+    spec = importlib.util.spec_from_file_location(Path(snippet).stem, snippet)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.app
+
+
+def main(snippet: str, reports_path: str, crash: str = "{}") -> int:
+    reports = Reports(reports_path)
+    recorder = Recorder(snippet, reports, json.loads(crash))
+    record_attempts(recorder)
+    record_requests(recorder)
+    limit_attempts()
+    sys.stdout = RecordingStream(sys.stdout, recorder)  # type: ignore[assignment]
+    sys.stderr = RecordingStream(sys.stderr, recorder)  # type: ignore[assignment]
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    reports.say("standby", number=int(os.environ["WORKER_NUMBER"]), pid=os.getpid())
+    if reports.socket.recv(1) == b"":
+        return 0  # not needed any more: the run is over
+    # Pinned: the first process and its successor draw different numbers, the same in every run.
+    random.seed(int(os.environ["WORKER_NUMBER"]))
+    try:
+        app = load(snippet)
+    except BaseException:
+        reports.say("broken", traceback=traceback.format_exc())
+        return 1
+    config = hypercorn.config.Config()
+    config.bind = [f"fd://{os.environ['LISTEN_FD']}"]
+    config.errorlog = None
+    reports.say("serving")
+    asyncio.run(hypercorn.asyncio.serve(app, config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

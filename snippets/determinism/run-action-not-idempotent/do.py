@@ -1,0 +1,28 @@
+"""Charges an order's card; every attempt hands the bank the same idempotency key."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+checkout = restate.Service("Checkout")
+
+
+def charge(order: str, key: str) -> str:
+    response = httpx.post(
+        f"{API_URL}/charges",
+        json={"order": order, "cents": 4200},
+        headers={"idempotency-key": key},
+    )
+    return str(response.raise_for_status().json()["id"])
+
+
+@checkout.handler()
+async def pay(ctx: restate.Context, order: str) -> str:
+    key = str(ctx.uuid())
+    return await ctx.run_typed("charge", charge, order=order, key=key)
+
+
+app = restate.app([checkout])
