@@ -2,7 +2,7 @@
 
 from restate_guide.lab.engine import Event, Lab, Result, result_of, run
 from restate_guide.lab.errors import LabError, SnippetError
-from restate_guide.lab.proof import Proof, Variant, load
+from restate_guide.lab.proof import Aside, Proof, Variant, load
 from restate_guide.lab.stimulus import (
     LATE_REPLAY,
     PLAIN,
@@ -34,6 +34,7 @@ __all__ = [
     "PLAIN",
     "REPLAYS",
     "REPLAY_EVERY_AWAIT",
+    "Aside",
     "EffectMissing",
     "EffectRepeated",
     "Event",

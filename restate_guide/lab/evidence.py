@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from restate_guide.lab.engine import Result
+from restate_guide.lab.engine import Result, result_of
 from restate_guide.lab.proof import Proof
+from restate_guide.lab.stimulus import REPLAYS, Stimulus
 from restate_guide.lab.symptoms import Outcome
 from restate_guide.lab.trace import Trace
 
@@ -38,6 +40,27 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Survived:
+    """A stimulus under which the `do` gave the right result and repeated no effect."""
+
+    mode: str
+    title: str
+    attempts: int
+    """How many attempts it took."""
+
+
+@dataclass(frozen=True)
+class AsideObserved:
+    """What was seen of one more claim of the page."""
+
+    sentence: str
+    snippet: str
+    stimulus: str
+    verdict: Verdict
+    trace: Trace
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Contents of an `evidence.json`: the same to the byte whenever the proof is run again."""
 
@@ -50,6 +73,10 @@ class Evidence:
     """Versions of server and SDK."""
     do: Observed
     dont: Observed
+    survives: tuple[Survived, ...]
+    """The replay stimuli that the `do` was put through as well, and came through."""
+    asides: dict[str, AsideObserved]
+    """The page's further claims, by name."""
 
 
 _adapter = TypeAdapter(Evidence)
@@ -66,16 +93,73 @@ def verdict(outcome: Outcome) -> Verdict:
     )
 
 
-def evidence(proof: Proof, do: Result, dont: Result) -> Evidence:
-    """Puts the two runs of a proof together."""
-    return Evidence(
-        rule=proof.rule,
-        mode=proof.stimulus.mode,
-        stimulus=proof.stimulus_sentence,
-        proven_on=do.versions,
-        do=observed(do),
-        dont=observed(dont),
-    )
+@dataclass(frozen=True)
+class Proven:
+    """All runs of one rule's proof, as they came out."""
+
+    proof: Proof
+    do: Result
+    dont: Result
+    survived: dict[Stimulus, Result]
+    asides: dict[str, Result]
+
+    def failures(self) -> list[str]:
+        """Where a run came to something else than the proof expects; none if the rule holds."""
+        expected = [
+            ("do", self.proof.promise, self.do),
+            ("dont", self.proof.symptom, self.dont),
+            *((f"do, {s.title}", self.proof.promise, r) for s, r in self.survived.items()),
+            *((f"aside {n}", self.proof.asides[n].outcome, r) for n, r in self.asides.items()),
+        ]
+        return [
+            f"{self.proof.rule} {what}: expected {outcome!r}, but saw {result.outcome!r}"
+            for what, outcome, result in expected
+            if result.outcome != outcome
+        ]
+
+    def evidence(self) -> Evidence:
+        return Evidence(
+            rule=self.proof.rule,
+            mode=self.proof.stimulus.mode,
+            stimulus=self.proof.stimulus_sentence,
+            proven_on=self.do.versions,
+            do=observed(self.do),
+            dont=observed(self.dont),
+            survives=tuple(
+                Survived(s.mode, s.title, sum(len(i.attempts) for i in r.trace.invocations))
+                for s, r in self.survived.items()
+            ),
+            asides={
+                name: AsideObserved(
+                    aside.sentence,
+                    aside.snippet,
+                    aside.stimulus.title,
+                    verdict(self.asides[name].outcome),
+                    self.asides[name].trace,
+                )
+                for name, aside in self.proof.asides.items()
+            },
+        )
+
+
+async def prove(proof: Proof) -> Proven:
+    """Runs all that a rule's evidence consists of, two runs at a time."""
+    two = asyncio.Semaphore(2)
+
+    async def one(snippet: str, stimulus: Stimulus) -> Result:
+        async with two:
+            return await result_of(proof, proof.snippet(snippet), stimulus)
+
+    runs = [
+        one("do", proof.stimulus),
+        one("dont", proof.stimulus),
+        *(one("do", stimulus) for stimulus in REPLAYS),
+        *(one(aside.snippet, aside.stimulus) for aside in proof.asides.values()),
+    ]
+    do, dont, *rest = await asyncio.gather(*runs)
+    survived = dict(zip(REPLAYS, rest, strict=False))
+    asides = dict(zip(proof.asides, rest[len(REPLAYS) :], strict=True))
+    return Proven(proof, do, dont, survived, asides)
 
 
 def dumps(recorded: Evidence) -> str:

@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Literal
 
 from restate_guide.lab.errors import LabError
 from restate_guide.lab.stimulus import Stimulus
-from restate_guide.lab.symptoms import Holds, Symptom
+from restate_guide.lab.symptoms import Holds, Outcome, Symptom
 
 if TYPE_CHECKING:
     from restate_guide.lab.engine import Lab
 
 Variant = Literal["do", "dont"]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """One more claim of a page that a run proves: another snippet, or another stimulus."""
+
+    sentence: str
+    """The claim, as the page says it."""
+    snippet: str
+    """Name of the file beside the proof, without `.py`."""
+    stimulus: Stimulus
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -33,11 +45,13 @@ class Proof:
     """What the `dont` is to show."""
     prove: Callable[[Lab], Coroutine[None, None, None]]
     """Makes the calls."""
+    asides: Mapping[str, Aside]
     varies: Mapping[str, str]
     """Patterns of what this rule's snippets make up anew in each run, by the kind they are named."""
 
-    def snippet(self, variant: Variant) -> Path:
-        return self.folder / f"{variant}.py"
+    def snippet(self, name: str) -> Path:
+        """The file of a variant (`do`, `dont`) or of an aside's snippet."""
+        return self.folder / f"{name}.py"
 
 
 def load(folder: Path) -> Proof:
@@ -61,6 +75,7 @@ def load(folder: Path) -> Proof:
             promise=module.EXPECTED["do"],
             symptom=module.EXPECTED["dont"],
             prove=module.prove,
+            asides=getattr(module, "ASIDES", {}),
             varies=getattr(module, "VARIES", {}),
         )
     except (AttributeError, KeyError, IndexError) as error:

@@ -24,7 +24,7 @@ class Stimulus:
     """How many worker processes serve, one after another, each with a hash seed of its own."""
     request_response: bool = False
     """Whether the server can't stream, so that an await which the journal can't answer ends the attempt."""
-    crash_at: Mapping[str, str] = field(default_factory=dict)
+    crash_at: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The point at which the first worker kills itself with SIGKILL; see `Recorder.crash_if`."""
     crash_on_effect: str | None = None
     """The effect on whose arrival outside the first worker is killed, before it is answered."""
