@@ -299,18 +299,10 @@ async def _register(server: Server, crew: Workers, port: int, stimulus: Stimulus
 
 async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> None:
     """Kills the first worker once a durable sleep stands in the server's journal."""
-    if not stimulus.crash_in_sleep:
+    if stimulus.crash_at.get("in") != "sleep":
         return
-
-    def asleep() -> list[str]:
-        return [
-            attempt.invocation
-            for attempt in crew.attempts
-            if any(m.what == "command" and m.text.startswith("Sleep") for m in attempt.moments)
-        ]
-
-    await crew.until(lambda: bool(asleep()))
-    sleep = f"id = '{asleep()[0]}' and entry_type = 'Command: Sleep'"
+    await crew.until(lambda: bool(crew.asleep))
+    sleep = f"id = '{crew.asleep[0]}' and entry_type = 'Command: Sleep'"
     while not await server.query(f"select index from sys_journal where {sleep}"):
         await asyncio.sleep(POLL)
     await crew.kill()

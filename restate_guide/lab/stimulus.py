@@ -28,8 +28,6 @@ class Stimulus:
     """The point at which the first worker kills itself with SIGKILL; see `Recorder.crash_if`."""
     crash_on_effect: str | None = None
     """The effect on whose arrival outside the first worker is killed, before it is answered."""
-    crash_in_sleep: bool = False
-    """Whether the first worker is killed once a durable sleep stands in the journal."""
 
 
 PLAIN = Stimulus("normal", "a plain call")
@@ -47,8 +45,8 @@ LATE_REPLAY = Stimulus(
     "late",
     "the worker is killed late, and a new process with another hash seed replays",
     workers=2,
-    crash_in_sleep=True,
-    crash_at={"before": "answer"},  # for a handler without a durable sleep
+    # Before the answer is for handlers without a durable sleep: the first that answers.
+    crash_at={"in": "sleep", "before": "answer"},
 )
 
 REPLAYS = (REPLAY_EVERY_AWAIT, LATE_REPLAY)

@@ -145,10 +145,13 @@ class Trace:
     """What the proof itself measured from outside, by name."""
 
     def effect_counts(self) -> dict[str, int]:
-        """How often each effect came about; duplicates know their key and don't count."""
+        """How often each effect came about.
+
+        A request known by its key brings nothing about, and neither does a read.
+        """
         counts: dict[str, int] = {}
         for effect in self.effects:
-            if not effect.duplicate:
+            if not effect.duplicate and not effect.effect.startswith("GET "):
                 counts[effect.effect] = counts.get(effect.effect, 0) + 1
         return counts
 

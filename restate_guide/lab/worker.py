@@ -35,7 +35,13 @@ import hypercorn.config
 import restate
 import restate.server
 import restate.server_context
-from restate.vm import Failure, NotReady, Suspended, VMWrapper
+from restate.vm import (
+    DoProgressWaitExternalProgress,
+    Failure,
+    NotReady,
+    Suspended,
+    VMWrapper,
+)
 
 ATTEMPTS = 3
 """Attempts that the lab's deployments get before the server pauses the invocation; the default, 70
@@ -123,7 +129,7 @@ class Recorder:
 
     def crash_if(self, **point: Any) -> None:
         """Dies by SIGKILL, in the middle of everything, where the stimulus says so."""
-        if point == self.crash:
+        if point.items() <= self.crash.items():
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -148,11 +154,15 @@ class RecordingVM(VMWrapper):
         self.known = 0
         self.next_command = 1  # the input is command 0
         self.commands: dict[int, tuple[int, str, str]] = {}  # by handle
+        self.pending_sleep = False
+        self.is_asleep = False
 
     def say(self, report: str, **fields: Any) -> None:
         self.recorder.say(report, attempt=self.attempt, **fields)
 
     def notify_input(self, input_buf: bytes) -> None:
+        if self.is_asleep and self.recorder.crash.get("in") == "sleep":
+            threading.Event().wait()  # this sleep never ends here: the lab is about to kill us
         if not self.known:
             self.start_message += input_buf
             length = int.from_bytes(self.start_message[4:MESSAGE_HEADER], "big")
@@ -191,6 +201,7 @@ class RecordingVM(VMWrapper):
 
     def sys_sleep(self, millis: int, name: str | None = None) -> Any:
         issue = super().sys_sleep
+        self.pending_sleep = True
         return self.issue("Sleep", name or "", lambda: issue(millis, name), f"{millis / 1000:g} s")
 
     def sys_call(self, service: str, handler: str, *args: Any, **kwargs: Any) -> Any:
@@ -209,6 +220,8 @@ class RecordingVM(VMWrapper):
             command, kind, name = self.commands[handle]
             failed = taken.message if isinstance(taken, Failure) else None
             self.say("result", command=command, failed=failed)
+            if kind == "Sleep":
+                self.pending_sleep = self.is_asleep = False
             if kind == "Run":
                 self.recorder.crash_if(after_step=name)
         return taken
@@ -217,6 +230,10 @@ class RecordingVM(VMWrapper):
         progress = super().do_progress(unresolved_future)
         if isinstance(progress, Suspended):
             self.say("suspended")
+        if isinstance(progress, DoProgressWaitExternalProgress) and self.pending_sleep:
+            if not self.is_asleep:
+                self.is_asleep = True
+                self.say("asleep")
         return progress
 
     def propose_run_completion_success(self, handle: int, output: bytes) -> None:

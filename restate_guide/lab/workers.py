@@ -30,6 +30,8 @@ class Workers:
         self, snippet: Path, stimulus: Stimulus, processes: Processes, api_url: str, say: Say
     ) -> None:
         self.attempts: list[AttemptReports] = []
+        self.asleep: list[str] = []
+        """Invocations that wait in a durable sleep, or have."""
         self.changed = asyncio.Condition()
         """Notified whenever something was heard."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -150,6 +152,9 @@ class Workers:
         if found is None:
             return  # the SDK refused the attempt before it reached the handler
         attempt = found
+        if report["report"] == "asleep":
+            self.asleep.append(attempt.invocation)
+            return
         if report["report"] == "finished":
             attempt.end(Moment("cut off"))
             return

@@ -1,0 +1,28 @@
+"""Reserves every item of an order, once, in the order in which they came."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+orders = restate.Service("Orders")
+
+
+def reserve(item: str) -> str:
+    response = httpx.post(f"{API_URL}/reservations", json={"item": item})
+    return str(response.raise_for_status().json()["id"])
+
+
+@orders.handler()
+async def fulfil(ctx: restate.Context, items: list[str]) -> int:
+    unique = dict.fromkeys(items)
+    for item in unique:
+        await ctx.run_typed(f"reserve {item}", reserve, item=item)
+    await ctx.sleep(timedelta(seconds=1))
+    return len(unique)
+
+
+app = restate.app([orders])
