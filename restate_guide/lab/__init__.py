@@ -1,6 +1,6 @@
 """The lab: runs a snippet on a real server and tells what happened."""
 
-from restate_guide.lab.engine import Event, Lab, Result, result_of, run
+from restate_guide.lab.engine import Event, Lab, Laboratory, Result, laboratory
 from restate_guide.lab.errors import LabError, SnippetError
 from restate_guide.lab.proof import Aside, Proof, Variant, load
 from restate_guide.lab.stimulus import (
@@ -42,6 +42,7 @@ __all__ = [
     "JournalMismatch",
     "Lab",
     "LabError",
+    "Laboratory",
     "LineRepeated",
     "Outcome",
     "PreconditionFailed",
@@ -59,7 +60,6 @@ __all__ = [
     "WrongValue",
     "crash_after_effect",
     "crash_after_step",
+    "laboratory",
     "load",
-    "result_of",
-    "run",
 ]

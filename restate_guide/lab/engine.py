@@ -1,6 +1,6 @@
 """The engine: runs one snippet under one stimulus on a real server, and yields events as they happen.
 
-The tests, the command line and the web page are thin users of `run`.
+The tests, the command line and the web page are thin users of `Laboratory.run`.
 """
 
 from __future__ import annotations
@@ -9,29 +9,30 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
-import os
-import sys
+import itertools
+import shutil
+import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from importlib.metadata import version
 
 from restate_guide.lab.diagnosis import diagnose
 from restate_guide.lab.errors import LabError
-from restate_guide.lab.outside import Outside, Received, outside
-from restate_guide.lab.processes import processes
+from restate_guide.lab.outside import ORIGIN_HEADER, Outside, Received, outside
+from restate_guide.lab.processes import Nursery, Processes, processes, start_nursery
 from restate_guide.lab.proof import Proof
 from restate_guide.lab.reading import build_trace, read_tables, seconds_waited
 from restate_guide.lab.server import Server, external_urls, own_server, running_server
 from restate_guide.lab.stimulus import Stimulus
 from restate_guide.lab.symptoms import Outcome
 from restate_guide.lab.trace import Call, Moment, Trace
-from restate_guide.lab.workers import Workers, workers
+from restate_guide.lab.workers import Plan, Say, Workers, workers
 
 Json = Any
 
@@ -39,6 +40,9 @@ PATIENCE = 30.0
 """Seconds after which a call is a hang, on a machine under full load."""
 POLL = 0.02
 """Seconds between two looks into the server's tables, where there is no event to wait for."""
+
+
+Kind = Literal["stage", "attempt", "moment", "effect", "call", "answer", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Result:
     """Wall time of the run."""
     waited: float
     """Seconds of it that the scenario itself had to wait: sleeps, slow answers, pauses of retries."""
+    ready: float
+    """Seconds until server and worker were ready."""
     versions: dict[str, str]
     """Of the server and the SDK."""
 
@@ -61,7 +67,7 @@ class Event:
 
     at: float
     """Seconds since the run began."""
-    kind: Literal["stage", "attempt", "moment", "effect", "call", "answer", "verdict"]
+    kind: Kind
     text: str
     line: int | None = None
     """Line of the snippet, where there is one."""
@@ -72,7 +78,7 @@ class Event:
 class Lab:
     """What a proof has in its hands: calls at the ingress, the outside world, the server's tables."""
 
-    def __init__(self, server: Server, service: Outside, crew: Workers, say: Any) -> None:
+    def __init__(self, server: Server, service: Outside, crew: Workers, say: Say) -> None:
         self.outside = service
         self.calls: list[Call] = []
         self.measured: dict[str, Json] = {}
@@ -177,112 +183,145 @@ def decoded(response: httpx.Response) -> Json:
         return response.text
 
 
-async def run(
-    proof: Proof, snippet: Path, stimulus: Stimulus | None = None
-) -> AsyncIterator[Event]:
-    """Runs a snippet as a proof says, and yields what happens; the last event is the verdict.
+class Laboratory:
+    """What runs have in common: the keeper, and a nursery for each hash seed that was asked for."""
 
-    Args:
-        snippet: usually `proof.snippet("do")` or `proof.snippet("dont")`.
-        stimulus: another one than the proof's own.
+    def __init__(self, kept: Processes, nurseries: list[Nursery]) -> None:
+        self._processes = kept
+        self._nurseries = nurseries
+        self._runs = itertools.count(1)
 
-    Raises:
-        LabError: the run could not be carried out; the message says what to do.
-    """
-    events: asyncio.Queue[Event] = asyncio.Queue()
-    began = time.monotonic()
+    async def run(
+        self, proof: Proof, snippet: Path, stimulus: Stimulus | None = None
+    ) -> AsyncIterator[Event]:
+        """Runs a snippet as a proof says, and yields what happens; the last event is the verdict.
 
-    def say(kind: Any, text: str, line: int | None = None, result: Result | None = None) -> None:
-        events.put_nowait(Event(time.monotonic() - began, kind, text, line, result))
+        Args:
+            snippet: usually `proof.snippet("do")` or `proof.snippet("dont")`.
+            stimulus: another one than the proof's own.
 
-    async def perform() -> None:
-        result = await _perform(proof, snippet, stimulus or proof.stimulus, say)
-        say("verdict", result.outcome.sentence, result=result)
+        Raises:
+            LabError: the run could not be carried out; the message says what to do.
+        """
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        began = time.monotonic()
 
-    performing = asyncio.create_task(perform())
-    try:
-        while not (performing.done() and events.empty()):
-            getting = asyncio.create_task(events.get())
-            await asyncio.wait({getting, performing}, return_when=asyncio.FIRST_COMPLETED)
-            if getting.done():
-                yield getting.result()
-            else:
-                getting.cancel()
-        performing.result()
-    finally:
-        performing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await performing
+        def say(kind: Kind, text: str, line: int | None = None) -> None:
+            events.put_nowait(Event(time.monotonic() - began, kind, text, line))
 
+        async def perform() -> None:
+            result = await self._perform(proof, snippet, stimulus or proof.stimulus, say)
+            at = time.monotonic() - began
+            events.put_nowait(Event(at, "verdict", result.outcome.sentence, None, result))
 
-async def result_of(proof: Proof, snippet: Path, stimulus: Stimulus | None = None) -> Result:
-    """Runs a snippet to its verdict."""
-    async for event in run(proof, snippet, stimulus):
-        if event.result is not None:
-            return event.result
-    raise AssertionError("a run without a verdict")
+        performing = asyncio.create_task(perform())
+        try:
+            while not (performing.done() and events.empty()):
+                getting = asyncio.create_task(events.get())
+                await asyncio.wait({getting, performing}, return_when=asyncio.FIRST_COMPLETED)
+                if getting.done():
+                    yield getting.result()
+                else:
+                    getting.cancel()
+            performing.result()
+        finally:
+            performing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LabError):
+                await performing
 
+    async def result(
+        self, proof: Proof, snippet: Path, stimulus: Stimulus | None = None
+    ) -> Result:
+        """Runs a snippet to its verdict."""
+        async with contextlib.aclosing(self.run(proof, snippet, stimulus)) as events:
+            async for event in events:
+                if event.result is not None:
+                    return event.result
+        raise AssertionError("a run without a verdict")
 
-async def _perform(proof: Proof, snippet: Path, stimulus: Stimulus, say: Any) -> Result:
-    began = time.monotonic()
-    async with contextlib.AsyncExitStack() as stack:
-        killing = None
-        crew: Workers
+    async def _perform(self, proof: Proof, snippet: Path, stimulus: Stimulus, say: Say) -> Result:
+        began = time.monotonic()
+        folder = self._processes.folder / str(next(self._runs))
+        folder.mkdir()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            say("stage", "starting server and worker")
+            if urls := external_urls():
+                stack.enter_context(_alone_on(urls[1]))
+            witness = Witness(stimulus, say)
+            service = await stack.enter_async_context(outside(witness.on_received))
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
+            env = {"API_URL": service.url, "ORIGIN_HEADER": ORIGIN_HEADER}
+            plan = Plan(snippet, stimulus, folder, listener, env, self._nursery)
+            crew = witness.workers = await stack.enter_async_context(workers(plan, say))
+            server = await stack.enter_async_context(
+                running_server(*urls) if urls else own_server(self._processes, folder)
+            )
+            registered = await _register(server, crew, listener.getsockname()[1], stimulus)
+            services = [s["name"] for s in registered["services"]]
+            if not server.is_own:
+                stack.push_async_callback(_tidy, server, services, registered["id"])
+            say("stage", "server and worker are ready")
+            ready = time.monotonic() - began
 
-        async def on_received(received: Received) -> None:
-            """The ledger has a new row: enter it into its attempt, and kill the worker if asked to."""
-            nonlocal killing
-            origin = received.origin
-            attempt = crew.find(origin.get("worker") or 0, origin.get("attempt") or 0)
-            if attempt is not None:
-                text = received.effect + (" (known by its key)" if received.duplicate else "")
-                moment = Moment("effect", origin.get("line"), origin.get("step"), None, text)
-                attempt.moments.append(moment)
-            say("effect", received.effect, origin.get("line"))
-            await crew.notify()
-            if received.effect == stimulus.crash_on_effect and killing is None:
-                killing = asyncio.create_task(crew.kill())
-                await killing
+            lab = Lab(server, service, crew, say)
+            proving = asyncio.create_task(proof.prove(lab))
+            sleeping = asyncio.create_task(_kill_in_sleep(server, crew, stimulus))
+            stack.callback(proving.cancel)
+            stack.callback(sleeping.cancel)
+            await asyncio.wait({proving, crew.failed}, return_when=asyncio.FIRST_COMPLETED)
+            if crew.failed.done():
+                crew.failed.result()
+            proving.result()
 
-        say("stage", "starting server and worker")
-        if urls := external_urls():
-            stack.enter_context(_alone_on(urls[1]))
-        service = await stack.enter_async_context(outside(on_received))
-        kept = await stack.enter_async_context(processes())
-        crew = await stack.enter_async_context(workers(snippet, stimulus, kept, service.url, say))
-        server = await stack.enter_async_context(
-            running_server(*urls) if urls else own_server(kept)
-        )
-        registered = await _register(server, crew, kept.port, stimulus)
-        services = [s["name"] for s in registered["services"]]
-        if not server.is_own:
-            stack.push_async_callback(_tidy, server, services, registered["id"])
-        say("stage", "server and worker are ready")
-
-        lab = Lab(server, service, crew, say)
-        proving = asyncio.create_task(proof.prove(lab))
-        sleeping = asyncio.create_task(_kill_in_sleep(server, crew, stimulus))
-        stack.callback(proving.cancel)
-        stack.callback(sleeping.cancel)
-        await asyncio.wait({proving, crew.failed}, return_when=asyncio.FIRST_COMPLETED)
-        if crew.failed.done():
-            crew.failed.result()
-        proving.result()
-
-        tables = await read_tables(server, services)
-        trace = build_trace(
-            tables, crew.attempts, service.ledger, lab.calls, lab.measured, proof.varies
-        )
-        versions = {
-            "restate-server": await server.version(),
-            "restate-sdk": version("restate-sdk"),
-        }
+            tables = await read_tables(server, services)
+            trace = build_trace(
+                tables, crew.attempts, service.ledger, lab.calls, lab.measured, proof.varies
+            )
+            versions = {
+                "restate-server": await server.version(),
+                "restate-sdk": version("restate-sdk"),
+            }
+            waited = seconds_waited(tables, crew.attempts, [*service.waited, *lab.given_up])
+            say("stage", "ending server and worker")
         outcome = diagnose(trace, proof.promise)
-        say("stage", "ending server and worker")
-        waited = seconds_waited(tables, crew.attempts, [*service.waited, *lab.given_up])
-    return Result(trace, outcome, time.monotonic() - began, waited, versions)
+        return Result(trace, outcome, time.monotonic() - began, waited, ready, versions)
+
+    def _nursery(self, worker: int) -> Nursery:
+        return self._nurseries[worker - 1]
 
 
+@contextlib.asynccontextmanager
+async def laboratory() -> AsyncIterator[Laboratory]:
+    """Everything that runs need, for the time of the block; nothing is left after it."""
+    async with processes() as kept, contextlib.AsyncExitStack() as stack:
+        # Two hash seeds: the first worker's, and its successor's.
+        starting = [start_nursery(kept, seed) for seed in (1, 2)]
+        nurseries = await asyncio.gather(*(stack.enter_async_context(n) for n in starting))
+        yield Laboratory(kept, list(nurseries))
+
+
+class Witness:
+    """Sees what arrives outside: enters it into its attempt, and kills the worker if asked to."""
+
+    def __init__(self, stimulus: Stimulus, say: Say) -> None:
+        self.workers: Workers | None = None
+        self._crash_on = stimulus.crash_on_effect
+        self._say = say
+
+    async def on_received(self, received: Received) -> None:
+        assert self.workers is not None
+        origin = received.origin
+        attempt = self.workers.find(origin.get("worker") or 0, origin.get("attempt") or 0)
+        if attempt is not None:
+            text = received.effect + (" (known by its key)" if received.duplicate else "")
+            moment = Moment("effect", origin.get("line"), origin.get("step"), None, text)
+            attempt.moments.append(moment)
+        self._say("effect", received.effect, origin.get("line"))
+        await self.workers.notify()
+        if received.effect == self._crash_on:
+            self._crash_on = None
+            await self.workers.kill()
 
 
 async def _register(server: Server, crew: Workers, port: int, stimulus: Stimulus) -> dict[str, Any]:
@@ -309,7 +348,7 @@ async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> N
 
 
 @contextlib.contextmanager
-def _alone_on(admin_url: str) -> Any:
+def _alone_on(admin_url: str) -> Iterator[None]:
     """On a server that the lab does not own, one run at a time: two would register the same services."""
     name = hashlib.sha256(admin_url.encode()).hexdigest()[:12]
     path = Path(tempfile.gettempdir()) / f"guide-{name}.lock"

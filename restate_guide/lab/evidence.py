@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from restate_guide.lab.engine import Result, result_of
+from restate_guide.lab.engine import Laboratory, Result
 from restate_guide.lab.proof import Proof
 from restate_guide.lab.stimulus import REPLAYS, Stimulus
 from restate_guide.lab.symptoms import Outcome
@@ -142,13 +142,13 @@ class Proven:
         )
 
 
-async def prove(proof: Proof) -> Proven:
+async def prove(laboratory: Laboratory, proof: Proof) -> Proven:
     """Runs all that a rule's evidence consists of, two runs at a time."""
     two = asyncio.Semaphore(2)
 
     async def one(snippet: str, stimulus: Stimulus) -> Result:
         async with two:
-            return await result_of(proof, proof.snippet(snippet), stimulus)
+            return await laboratory.result(proof, proof.snippet(snippet), stimulus)
 
     runs = [
         one("do", proof.stimulus),

@@ -1,15 +1,15 @@
-"""The keeper: starts a run's processes and ends all of them, whatever becomes of the lab.
+"""The keeper: starts the lab's processes and ends all of them, whatever becomes of the lab.
 
-It is a process of its own between the lab and everything that the lab starts. It owns the run's
-folder, the listening socket of the workers, and every child. When its standard input closes — the lab
-ended, failed or was killed with SIGKILL — it kills what is left and removes the folder.
+It is a process of its own between the lab and everything that the lab starts. It owns the lab's
+temporary folder and every child. When its standard input closes — the lab ended, failed or was killed
+with SIGKILL — it kills what is left, grandchildren included, and removes the folder.
 
 Uses the standard library only and is started with `python -I -S`, so that it is there in a moment.
 
 Requests are JSON lines on standard input, answers JSON lines on standard output::
 
-    {"start": "server", "argv": [...], "env": {...}}   ->  {"started": "server", "pid": 4711}
-    {"kill": "worker-1"}                               ->  {"ended": "worker-1", "code": -9}
+    {"start": "1/server", "argv": [...], "env": {...}}   ->  {"started": "1/server", "pid": 4711}
+    {"kill": "1/server"}                                 ->  {"ended": "1/server", "code": -9}
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import os
 import selectors
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,10 +27,10 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-LONGEST_SOCKET_PATH = 107  # sockaddr_un.sun_path, less the closing zero byte
+LONGEST_FOLDER = 70  # leaves room for the name of a Unix socket within the 107 bytes of its address
 
 
-def prctl() -> Callable[[int, int], None]:
+def prctl() -> Callable[[int, int], object]:
     """Linux's prctl, or nothing where there is none: there the end of standard input has to do."""
     if not sys.platform.startswith("linux"):
         return lambda option, argument: None
@@ -47,13 +46,9 @@ class Keeper:
         self.prctl(PR_SET_CHILD_SUBREAPER, 1)  # children that detach themselves stay ours
         self.names: dict[int, str] = {}
         self.folder = tempfile.mkdtemp(prefix="guide-")
-        if len(f"{self.folder}/n/ingress.sock") > LONGEST_SOCKET_PATH:
+        if len(self.folder) > LONGEST_FOLDER:
             os.rmdir(self.folder)
             self.folder = tempfile.mkdtemp(prefix="guide-", dir="/tmp")
-        # The socket outlives the workers: a call made while none runs waits for the next one, and no
-        # other process can take the port in between.
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.listener.set_inheritable(True)
 
     def say(self, **words: Any) -> None:
         os.write(1, (json.dumps(words) + "\n").encode())
@@ -69,13 +64,12 @@ class Keeper:
                 self.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 if os.getppid() != keeper:  # the keeper died before prctl took effect
                     os._exit(1)
-                null = os.open(os.devnull, os.O_RDONLY)
-                os.dup2(null, 0)
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(log, 1)
                 os.dup2(log, 2)
                 for ignored in (signal.SIGINT, signal.SIGPIPE):
                     signal.signal(ignored, signal.SIG_DFL)
-                os.execvpe(argv[0], argv, {**env, "LISTEN_FD": str(self.listener.fileno())})
+                os.execvpe(argv[0], argv, env)
             except OSError as error:
                 os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
             os._exit(127)
@@ -141,7 +135,7 @@ class Keeper:
         waiting.register(0, selectors.EVENT_READ)
         waiting.register(woken, selectors.EVENT_READ)
         rest = b""
-        self.say(folder=self.folder, port=self.listener.getsockname()[1])
+        self.say(folder=self.folder)
         while not ended:
             for key, _ in waiting.select():
                 if key.fd == woken:

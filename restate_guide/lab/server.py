@@ -110,24 +110,22 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def own_server(processes: Processes) -> AsyncIterator[Server]:
-    """Starts a server with a fresh data folder and no TCP port, inside the run's folder."""
-    data = processes.folder / "data"
+async def own_server(processes: Processes, folder: Path) -> AsyncIterator[Server]:
+    """A server of one's own, with a fresh data folder inside the run's folder and no TCP port."""
+    data, name = folder / "data", f"{folder.name}/server"
     env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
     binary = str(find_binary())
     argv = [binary, "--base-dir", str(data)]
-    await processes.start("server", argv, {**env, **SETTINGS})
+    await processes.start(name, argv, {**env, **SETTINGS})
 
-    def client(name: str) -> httpx.AsyncClient:
-        socket = str(data / "n" / f"{name}.sock")
-        return httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=socket), base_url=f"http://{name}", timeout=None
-        )
+    def client(interface: str) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=str(data / "n" / f"{interface}.sock"))
+        return httpx.AsyncClient(transport=transport, base_url=f"http://{interface}", timeout=None)
 
     async with client("ingress") as ingress, client("admin") as admin:
         server = Server(ingress, admin, own=True)
         healthy = asyncio.create_task(server.healthy())
-        died = asyncio.create_task(processes.ended("server"))
+        died = asyncio.create_task(processes.ends.of(name))
         done, _ = await asyncio.wait(
             {healthy, died}, timeout=START_LIMIT, return_when=asyncio.FIRST_COMPLETED
         )
@@ -135,9 +133,12 @@ async def own_server(processes: Processes) -> AsyncIterator[Server]:
         if healthy not in done:
             healthy.cancel()
             raise LabError(
-                f"restate-server ({binary}) did not become healthy.\n{processes.log('server')}"
+                f"restate-server ({binary}) did not become healthy.\n{processes.log(name)}"
             )
-        yield server
+        try:
+            yield server
+        finally:
+            await processes.kill(name)
 
 
 @contextlib.asynccontextmanager

@@ -1,12 +1,12 @@
 """The worker: serves one snippet, and reports what passes between it and Restate's SDK.
 
-A program of its own, run as `python -P worker.py SNIPPET REPORTS [CRASH]`. The snippet knows nothing
-of it. What is reported is read at the border between the SDK and its core (one object for each
-attempt), never from what the snippet says of itself: which command was issued on which line, which
-part of the journal the server had sent with the attempt, how the attempt ended. Requests made
-through httpx carry a header with their origin, which the Outside strips into its ledger.
+A process of its own, forked by the nursery. The snippet knows nothing of it. What is reported is read
+at the border between the SDK and its core (one object for each attempt), never from what the snippet
+says of itself: which command was issued on which line, which part of the journal the server had sent
+with the attempt, how the attempt ended. Requests made through httpx carry a header with their origin,
+which the Outside strips into its ledger.
 
-Reports go as JSON lines to the Unix socket REPORTS; what is written there survives SIGKILL.
+Reports go as JSON lines to a Unix socket of the lab's; what is written there survives SIGKILL.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
+
+sys.modules["httpx._main"] = None  # type: ignore[assignment]  # its command line, slow to import
 
 import httpx
 import hypercorn.asyncio
@@ -118,8 +120,11 @@ def known_entries(start_message: bytes) -> int:
 class Recorder:
     """Everything that one worker reports, and the point at which it is to die."""
 
-    def __init__(self, snippet: str, reports: Reports, crash: dict[str, Any]) -> None:
+    def __init__(
+        self, snippet: str, number: int, reports: Reports, crash: dict[str, str]
+    ) -> None:
         self.snippet = snippet
+        self.number = number
         self.reports = reports
         self.crash = crash
         self.attempts = 0
@@ -328,7 +333,7 @@ def record_requests(recorder: Recorder) -> None:
     def mark(request: httpx.Request) -> None:
         attempt = current_attempt.get()
         origin = {
-            "worker": int(os.environ["WORKER_NUMBER"]),
+            "worker": recorder.number,
             "attempt": attempt.attempt if attempt else None,
             "line": line_in(recorder.snippet),
             "step": current_step.get(),
@@ -404,32 +409,35 @@ def load(snippet: str) -> Any:
     return module.app
 
 
-def main(snippet: str, reports_path: str, crash: str = "{}") -> int:
+def main(
+    snippet: str, reports_path: str, number: int, listener: int, crash: dict[str, str]
+) -> int:
+    """Serves the snippet until killed.
+
+    Args:
+        number: the how manieth worker of its run this is, from 1.
+        listener: file descriptor of the listening socket, which outlives the worker.
+        crash: the point at which to die; see `Recorder.crash_if`.
+    """
     reports = Reports(reports_path)
-    recorder = Recorder(snippet, reports, json.loads(crash))
+    reports.say("worker", number=number, pid=os.getpid())
+    recorder = Recorder(snippet, number, reports, crash)
     record_attempts(recorder)
     record_requests(recorder)
     limit_attempts()
     sys.stdout = RecordingStream(sys.stdout, recorder)  # type: ignore[assignment]
     sys.stderr = RecordingStream(sys.stderr, recorder)  # type: ignore[assignment]
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    reports.say("standby", number=int(os.environ["WORKER_NUMBER"]), pid=os.getpid())
-    if reports.socket.recv(1) == b"":
-        return 0  # not needed any more: the run is over
-    # Pinned: the first process and its successor draw different numbers, the same in every run.
-    random.seed(int(os.environ["WORKER_NUMBER"]))
+    # Pinned: a worker and its successor draw different numbers, and the same in every run.
+    random.seed(number)
     try:
         app = load(snippet)
     except BaseException:
         reports.say("broken", traceback=traceback.format_exc())
         return 1
     config = hypercorn.config.Config()
-    config.bind = [f"fd://{os.environ['LISTEN_FD']}"]
+    config.bind = [f"fd://{listener}"]
     config.errorlog = None
     reports.say("serving")
     asyncio.run(hypercorn.asyncio.serve(app, config))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

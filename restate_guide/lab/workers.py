@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import sys
+import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restate_guide.lab import worker
 from restate_guide.lab.errors import SnippetError
-from restate_guide.lab.outside import ORIGIN_HEADER
-from restate_guide.lab.processes import Processes
+from restate_guide.lab.processes import Nursery
 from restate_guide.lab.reading import AttemptReports
 from restate_guide.lab.stimulus import Stimulus
 from restate_guide.lab.trace import Moment
@@ -23,12 +21,25 @@ ENDED_BY_SIGKILL = -9
 Say = Callable[..., None]
 
 
-class Workers:
-    """The workers of a run, of which one serves at a time, and the attempts that they made."""
+@dataclass(frozen=True)
+class Plan:
+    """What the workers of one run have to know."""
 
-    def __init__(
-        self, snippet: Path, stimulus: Stimulus, processes: Processes, api_url: str, say: Say
-    ) -> None:
+    snippet: Path
+    stimulus: Stimulus
+    folder: Path
+    """The run's own, within the lab's."""
+    listener: socket.socket
+    """It outlives the workers: a call made while none runs waits for the next one."""
+    env: dict[str, str]
+    nursery: Callable[[int], Nursery]
+    """The nursery of the hash seed for the worker of this number."""
+
+
+class Workers:
+    """The workers of a run, one after another, and the attempts that they made."""
+
+    def __init__(self, plan: Plan, say: Say) -> None:
         self.attempts: list[AttemptReports] = []
         self.asleep: list[str] = []
         """Invocations that wait in a durable sleep, or have."""
@@ -36,48 +47,33 @@ class Workers:
         """Notified whenever something was heard."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Has an exception once a worker is broken in a way that no stimulus asked for."""
-        self._snippet = snippet
-        self._stimulus = stimulus
-        self._processes = processes
-        self._api_url = api_url
+        self._plan = plan
         self._say = say
         self._serving = 0
-        self._standby: dict[int, asyncio.StreamWriter] = {}
         self._heard_out: dict[int, asyncio.Event] = {}
 
     async def start(self) -> None:
-        """Starts all workers: the first is let serve at once, the others stand by for their turn.
-
-        They stand by because a Python process takes its time to import the SDK, and its hash seed
-        can't be chosen later.
-        """
-        socket = str(self._processes.folder / "lab.sock")
-        self._reports = await asyncio.start_unix_server(self._hear, socket)
-        for number in range(1, self._stimulus.workers + 1):
-            self._heard_out[number] = asyncio.Event()
-            crash = dict(self._stimulus.crash_at) if number == 1 else {}
-            program = (sys.executable, "-P", worker.__file__ or "", str(self._snippet), socket)
-            environment = {
-                "PATH": os.environ.get("PATH", ""),
-                "PYTHONHASHSEED": str(number),
-                "WORKER_NUMBER": str(number),
-                "ORIGIN_HEADER": ORIGIN_HEADER,
-                "API_URL": self._api_url,
-            }
-            await self._processes.start(
-                f"worker-{number}", [*program, json.dumps(crash)], environment
-            )
-        self._watching = asyncio.create_task(self._watch())
+        """Starts the first worker; each next one starts when the one before it was killed."""
+        self._reports = await asyncio.start_unix_server(
+            self._hear, str(self._plan.folder / "reports.sock")
+        )
+        self._watching = asyncio.create_task(self._serve())
 
     async def kill(self) -> None:
         """Kills the worker that serves."""
-        await self._processes.kill(f"worker-{self._serving}")
+        number = self._serving
+        await self._plan.nursery(number).kill(self._name(number))
 
     async def close(self) -> None:
         self._watching.cancel()
+        if self._serving and not self.failed.done():
+            await self.kill()
         self._reports.close()
         if self.failed.done():
-            self.failed.exception()
+            self.failed.exception()  # it has been raised, or the run failed for another reason
+
+    def _name(self, number: int) -> str:
+        return f"{self._plan.folder.name}/worker-{number}"
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits for a condition that something heard brings about."""
@@ -88,24 +84,32 @@ class Workers:
         async with self.changed:
             self.changed.notify_all()
 
-    async def _watch(self) -> None:
-        """Lets one worker after another serve; fails if one ends without being killed."""
-        for number in range(1, self._stimulus.workers + 1):
-            ended = asyncio.create_task(self._processes.ended(f"worker-{number}"))
-            standing_by = asyncio.create_task(self.until(lambda n=number: n in self._standby))  # type: ignore[misc]
-            await asyncio.wait({ended, standing_by}, return_when=asyncio.FIRST_COMPLETED)
-            if standing_by.done():
-                self._serving = number
-                self._standby[number].write(b"!")
-            standing_by.cancel()
-            code = await ended
-            if number in self._standby:
-                await self._heard_out[number].wait()
-            if code != ENDED_BY_SIGKILL or number == self._stimulus.workers:
+    async def _serve(self) -> None:
+        """Starts one worker after another; fails if one ends without being killed."""
+        last = self._plan.stimulus.workers
+        for number in range(1, last + 1):
+            self._heard_out[number] = asyncio.Event()
+            forks, name = self._plan.nursery(number), self._name(number)
+            log = self._plan.folder / f"worker-{number}.log"
+            await forks.fork(
+                {
+                    "worker": name,
+                    "number": number,
+                    "snippet": str(self._plan.snippet),
+                    "reports": str(self._plan.folder / "reports.sock"),
+                    "crash": dict(self._plan.stimulus.crash_at) if number == 1 else {},
+                    "log": str(log),
+                    "env": self._plan.env,
+                },
+                self._plan.listener,
+            )
+            self._serving = number
+            code = await forks.ends.of(name)
+            await self._heard_out[number].wait()
+            if code != ENDED_BY_SIGKILL or number == last:
                 if not self.failed.done():
-                    log = self._processes.log(f"worker-{number}")
                     self.failed.set_exception(
-                        SnippetError(f"Worker {number} ended with code {code}.\n{log}")
+                        SnippetError(f"Worker {number} ended with code {code}.\n{log.read_text()}")
                     )
                 return
             for attempt in self.attempts:
@@ -120,17 +124,15 @@ class Workers:
             while line := await reader.readline():
                 report = json.loads(line)
                 match report["report"]:
-                    case "standby":
+                    case "worker":
                         number = report["number"]
-                        self._standby[number] = writer
                     case "broken":
-                        error = f"{self._snippet.name} can't be served:\n{report['traceback']}"
+                        error = f"{self._plan.snippet.name} fails:\n{report['traceback']}"
                         self.failed.set_exception(SnippetError(error))
                     case _ if report.get("attempt") is not None:
                         self._heed(number, report)
                 await self.notify()
-        if number:
-            self._heard_out[number].set()
+        self._heard_out[number].set()
         writer.close()
 
     def find(self, worker_number: int, local: int) -> AttemptReports | None:
@@ -193,11 +195,9 @@ class Workers:
 
 
 @contextlib.asynccontextmanager
-async def workers(
-    snippet: Path, stimulus: Stimulus, processes: Processes, api_url: str, say: Say
-) -> AsyncIterator[Workers]:
+async def workers(plan: Plan, say: Say) -> AsyncIterator[Workers]:
     """The workers for the time of one run."""
-    crew = Workers(snippet, stimulus, processes, api_url, say)
+    crew = Workers(plan, say)
     await crew.start()
     try:
         yield crew
