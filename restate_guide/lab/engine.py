@@ -14,7 +14,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -114,11 +114,8 @@ class Lab:
         answering = asyncio.create_task(request)
         paused = asyncio.create_task(self._paused(target))
         try:
-            await asyncio.wait(
-                {answering, paused, self._workers.failed},
-                timeout=patience,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            ends: set[asyncio.Future[Any]] = {answering, paused, self._workers.failed}
+            await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
                 if not paused.done():
                     self.given_up.append((began, time.time()))
@@ -193,7 +190,7 @@ class Laboratory:
 
     async def run(
         self, proof: Proof, snippet: Path, stimulus: Stimulus | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Runs a snippet as a proof says, and yields what happens; the last event is the verdict.
 
         Args:
@@ -257,7 +254,11 @@ class Laboratory:
             server = await stack.enter_async_context(
                 running_server(*urls) if urls else own_server(self._processes, folder)
             )
-            registered = await _register(server, crew, listener.getsockname()[1], stimulus)
+            port = listener.getsockname()[1]
+            registering = asyncio.create_task(
+                server.register(port, request_response=stimulus.request_response)
+            )
+            registered = await crew.unless_broken(registering)
             services = [s["name"] for s in registered["services"]]
             if not server.is_own:
                 stack.push_async_callback(_tidy, server, services, registered["id"])
@@ -269,10 +270,7 @@ class Laboratory:
             sleeping = asyncio.create_task(_kill_in_sleep(server, crew, stimulus))
             stack.callback(proving.cancel)
             stack.callback(sleeping.cancel)
-            await asyncio.wait({proving, crew.failed}, return_when=asyncio.FIRST_COMPLETED)
-            if crew.failed.done():
-                crew.failed.result()
-            proving.result()
+            await crew.unless_broken(proving)
 
             tables = await read_tables(server, services)
             trace = build_trace(
@@ -322,18 +320,6 @@ class Witness:
         if received.effect == self._crash_on:
             self._crash_on = None
             await self.workers.kill()
-
-
-async def _register(server: Server, crew: Workers, port: int, stimulus: Stimulus) -> dict[str, Any]:
-    """Registers the worker with the server, unless the worker turns out to be broken."""
-    registering = asyncio.create_task(
-        server.register(port, request_response=stimulus.request_response)
-    )
-    await asyncio.wait({registering, crew.failed}, return_when=asyncio.FIRST_COMPLETED)
-    if crew.failed.done():
-        registering.cancel()
-        crew.failed.result()
-    return registering.result()
 
 
 async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> None:

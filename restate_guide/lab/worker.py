@@ -262,7 +262,7 @@ class RecordingVM(VMWrapper):
         self.issue("Output", "", lambda: super(RecordingVM, self).sys_write_output_failure(output))
 
     def sys_end(self) -> None:
-        super().sys_end()
+        super().sys_end()  # type: ignore[no-untyped-call]
         self.say("output")
 
     def notify_error(self, error: str, stacktrace: str, *args: Any, **kwargs: Any) -> None:
@@ -309,7 +309,7 @@ def record_attempts(recorder: Recorder) -> None:
     """Has the SDK use a recording core for each attempt, and reports where attempts and steps end."""
     RecordingVM.recorder = recorder
     record_simple_commands()
-    restate.server.VMWrapper = RecordingVM  # type: ignore[misc]
+    restate.server.VMWrapper = RecordingVM  # type: ignore[attr-defined]
     context = restate.server_context.ServerInvocationContext
     run_step, finished = context.create_run_coroutine, context.on_attempt_finished
 
@@ -321,7 +321,7 @@ def record_attempts(recorder: Recorder) -> None:
 
     def on_attempt_finished(self: Any) -> None:
         self.vm.say("finished")
-        finished(self)
+        finished(self)  # type: ignore[no-untyped-call]
 
     context.create_run_coroutine = create_run_coroutine  # type: ignore[method-assign]
     context.on_attempt_finished = on_attempt_finished  # type: ignore[method-assign]
@@ -385,7 +385,7 @@ def limit_attempts() -> None:
     Through the announcement and not through the server's settings, so that it also holds on a server
     that the lab did not start.
     """
-    announce = restate.server.compute_discovery_json
+    announce = restate.server.compute_discovery_json  # type: ignore[attr-defined]
 
     def announce_limited(endpoint: Any, version: int, discovered_as: Any) -> str:
         manifest = json.loads(announce(endpoint, version, discovered_as))
@@ -396,7 +396,7 @@ def limit_attempts() -> None:
             service.setdefault("retryPolicyOnMaxAttempts", "PAUSE")
         return json.dumps(manifest)
 
-    restate.server.compute_discovery_json = announce_limited
+    restate.server.compute_discovery_json = announce_limited  # type: ignore[attr-defined]
 
 
 def load(snippet: str) -> Any:
@@ -425,8 +425,8 @@ def main(
     record_attempts(recorder)
     record_requests(recorder)
     limit_attempts()
-    sys.stdout = RecordingStream(sys.stdout, recorder)  # type: ignore[assignment]
-    sys.stderr = RecordingStream(sys.stderr, recorder)  # type: ignore[assignment]
+    sys.stdout = RecordingStream(sys.stdout, recorder)
+    sys.stderr = RecordingStream(sys.stderr, recorder)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     # Pinned: a worker and its successor draw different numbers, and the same in every run.
     random.seed(number)

@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from restate_guide.lab.errors import SnippetError
 from restate_guide.lab.processes import Nursery
@@ -19,6 +19,7 @@ from restate_guide.lab.trace import Moment
 
 ENDED_BY_SIGKILL = -9
 Say = Callable[..., None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,15 @@ class Workers:
 
     def _name(self, number: int) -> str:
         return f"{self._plan.folder.name}/worker-{number}"
+
+    async def unless_broken(self, task: asyncio.Task[T]) -> T:
+        """The task's result, or the error of a worker that broke in the meantime."""
+        either: set[asyncio.Future[Any]] = {task, self.failed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self.failed.done():
+            task.cancel()
+            self.failed.result()
+        return task.result()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits for a condition that something heard brings about."""
@@ -181,7 +191,7 @@ class Workers:
             case "executed" | "result" as what:
                 failed = report["failed"]
                 text = f"{name} failed: {failed}" if failed else name
-                return Moment(what, line, command, False, text)  # type: ignore[arg-type]
+                return Moment(what, line, command, False, text)
             case "line":
                 return Moment("line", report["line"], report["step"], None, report["text"])
             case "error":
