@@ -159,6 +159,7 @@ class RecordingVM(VMWrapper):
         self.known = 0
         self.next_command = 1  # the input is command 0
         self.commands: dict[int, tuple[int, str, str]] = {}  # by handle
+        self.failed_step: tuple[int, str] | None = None
         self.pending_sleep = False
         self.is_asleep = False
 
@@ -235,6 +236,10 @@ class RecordingVM(VMWrapper):
         progress = super().do_progress(unresolved_future)
         if isinstance(progress, Suspended):
             self.say("suspended")
+        if isinstance(progress, Exception) and self.failed_step:
+            command, message = self.failed_step  # to be tried again: this attempt ends with it
+            self.failed_step = None
+            self.say("error", command=command, message=message, line=None)
         if isinstance(progress, DoProgressWaitExternalProgress) and self.pending_sleep:
             if not self.is_asleep:
                 self.is_asleep = True
@@ -250,8 +255,20 @@ class RecordingVM(VMWrapper):
         super().propose_run_completion_failure(handle, output)
 
     def propose_run_completion_transient(self, handle: int, failure: Failure, *a: Any, **kw: Any) -> None:
-        self.say("executed", command=self.commands[handle][0], failed=failure.message)
+        self.step_failed(handle, failure)
         super().propose_run_completion_transient(handle, failure, *a, **kw)
+
+    def propose_run_completion_transient_with_delay_override(
+        self, handle: int, failure: Failure, *a: Any, **kw: Any
+    ) -> None:
+        self.step_failed(handle, failure)
+        super().propose_run_completion_transient_with_delay_override(handle, failure, *a, **kw)
+
+    def step_failed(self, handle: int, failure: Failure) -> None:
+        """Whether the step is tried again, by ending the attempt, shows in what comes next."""
+        command = self.commands[handle][0]
+        self.failed_step = command, failure.message
+        self.say("executed", command=command, failed=failure.message)
 
     def sys_write_output_success(self, output: bytes) -> None:
         self.recorder.crash_if(before="answer")

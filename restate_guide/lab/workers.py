@@ -195,7 +195,7 @@ class Workers:
             case "line":
                 return Moment("line", report["line"], report["step"], None, report["text"])
             case "error":
-                return Moment("error", report["line"], None, None, report["message"])
+                return Moment("error", report["line"] or line, command, None, report["message"])
             case "suspended" if attempt.ends != "suspended":
                 return Moment("suspended")
             case "output":
