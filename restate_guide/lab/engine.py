@@ -99,7 +99,8 @@ class Lab:
         """Calls a handler at the ingress (`Checkout/pay`, `Cart/cart-1/add`) and waits for its answer.
 
         Args:
-            patience: seconds after which the call counts as one that waits for ever.
+            patience: seconds of silence after which the call counts as one that waits for ever: as
+                long as the worker reports something, a loaded machine is slow and nothing hangs.
 
         Returns:
             The answer's body; None if the invocation was paused, or the call waits for ever.
@@ -115,7 +116,7 @@ class Lab:
         paused = asyncio.create_task(self._paused(target))
         try:
             ends: set[asyncio.Future[Any]] = {answering, paused, self._workers.failed}
-            await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            await self._first_of(ends, patience)
             if not answering.done():
                 if not paused.done():
                     self.given_up.append((began, time.time()))
@@ -130,6 +131,18 @@ class Lab:
             for task in (answering, paused):
                 task.cancel()
             await asyncio.gather(answering, paused, return_exceptions=True)
+
+    async def _first_of(self, ends: set[asyncio.Future[Any]], patience: float) -> None:
+        """Waits until one of these is done, or nothing was heard for so long, or for `PATIENCE`."""
+        began = time.monotonic()
+        limit = began + max(patience, PATIENCE)
+        done: set[asyncio.Future[Any]] = set()
+        while not done:
+            silent = max(began, self._workers.heard_at)
+            left = min(silent + patience, limit) - time.monotonic()
+            if left <= 0:
+                return
+            done, _ = await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     async def until_effect(self, effect: str, times: int = 1) -> None:
         """Waits until an effect has arrived outside."""
@@ -226,9 +239,7 @@ class Laboratory:
             with contextlib.suppress(asyncio.CancelledError, LabError):
                 await performing
 
-    async def result(
-        self, proof: Proof, snippet: Path, stimulus: Stimulus | None = None
-    ) -> Result:
+    async def result(self, proof: Proof, snippet: Path, stimulus: Stimulus | None = None) -> Result:
         """Runs a snippet to its verdict."""
         async with contextlib.aclosing(self.run(proof, snippet, stimulus)) as events:
             async for event in events:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ class Workers:
         """Invocations that wait in a durable sleep, or have."""
         self.changed = asyncio.Condition()
         """Notified whenever something was heard."""
+        self.heard_at = time.monotonic()
+        """When something was last heard."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Has an exception once a worker is broken in a way that no stimulus asked for."""
         self._plan = plan
@@ -91,6 +94,7 @@ class Workers:
             await self.changed.wait_for(condition)
 
     async def notify(self) -> None:
+        self.heard_at = time.monotonic()
         async with self.changed:
             self.changed.notify_all()
 
