@@ -1,4 +1,4 @@
-"""Adds up a cart's price: reads and writes state around the step, never in it."""
+"""Looks up a price in a step that only returns it; the handler stores it."""
 
 import os
 
@@ -13,15 +13,23 @@ cart = restate.VirtualObject("Cart")
 async def price(item: str) -> int:
     async with httpx.AsyncClient() as shop:
         response = await shop.get(f"{API_URL}/prices/{item}")
-        return int(response.raise_for_status().json()["cents"])
+    return int(response.raise_for_status().json()["cents"])
+
+
+async def reserve(item: str) -> str:
+    async with httpx.AsyncClient() as stock:
+        response = await stock.post(f"{API_URL}/reservations", json={"item": item})
+    return str(response.raise_for_status().json()["id"])
 
 
 @cart.handler()
-async def add(ctx: restate.ObjectContext, item: str) -> int:
-    cents = await ctx.run_typed("price", price, item=item)
-    ctx.set("total", cents)
-    await ctx.run_typed("note", print, "added", item)
-    return cents
+async def add(ctx: restate.ObjectContext, item: str) -> str:
+    async def look_up() -> int:
+        return await price(item)
+
+    cents = await ctx.run_typed("price", look_up)
+    ctx.set(item, cents)
+    return await ctx.run_typed("reserve", reserve, item=item)
 
 
 app = restate.app([cart])

@@ -1,0 +1,35 @@
+"""Looks up a price in a step within a step."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+cart = restate.VirtualObject("Cart")
+
+
+async def price(item: str) -> int:
+    async with httpx.AsyncClient() as shop:
+        response = await shop.get(f"{API_URL}/prices/{item}")
+    return int(response.raise_for_status().json()["cents"])
+
+
+async def reserve(item: str) -> str:
+    async with httpx.AsyncClient() as stock:
+        response = await stock.post(f"{API_URL}/reservations", json={"item": item})
+    return str(response.raise_for_status().json()["id"])
+
+
+@cart.handler()
+async def add(ctx: restate.ObjectContext, item: str) -> str:
+    async def look_up() -> int:
+        return await ctx.run_typed("ask the shop", price, item=item)
+
+    cents = await ctx.run_typed("price", look_up)
+    ctx.set(item, cents)
+    return await ctx.run_typed("reserve", reserve, item=item)
+
+
+app = restate.app([cart])
