@@ -1,0 +1,1 @@
+"""The site: turns rules and their evidence into what a page shows."""

@@ -1,0 +1,299 @@
+"""What happened: the recorded trace as text, for don't and do in the same columns as their code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from xml.etree.ElementTree import Element
+
+from restate_guide.catalogue import Rule
+from restate_guide.lab.evidence import Verdict
+from restate_guide.lab.trace import Call, Effect, Entry, Trace
+from restate_guide.site import book
+from restate_guide.site.elements import Content, classes, el, prose
+from restate_guide.site.links import line_id
+from restate_guide.site.pair import label
+from restate_guide.site.story import (
+    Code,
+    Mark,
+    Step,
+    Story,
+    Told,
+    Words,
+    compact,
+    ended_by,
+    stories,
+)
+
+LONG = 26
+"""From so many steps on, the attempts in the middle of a run are folded away."""
+
+SPOKEN = {
+    "written": "journal: writes",
+    "read": "journal: reads",
+    "refused": "journal: differs at",
+    "came about": "outside: number",
+    "known": "outside: known",
+    "logged": "log: number",
+}
+"""What a mark says to who can't see it."""
+
+LineLink = Callable[[int], Content]
+"""How a step refers to a line of the snippet."""
+
+
+def line_links(rule: Rule, snippet: str) -> LineLink:
+    """Links to the lines of a listing on the same page."""
+    return lambda number: el("a", str(number), href=f"#{line_id(rule, snippet, number)}")
+
+
+def both(entry: book.Entry) -> Element:
+    """Don't and do, each with its verdict and its trace."""
+    return el("section", one(entry, "dont"), one(entry, "do"), class_="happened")
+
+
+def one(entry: book.Entry, variant: str) -> Element:
+    observed = entry.evidence.dont if variant == "dont" else entry.evidence.do
+    return el(
+        "div",
+        el("p", label(variant), " ", verdict(observed.verdict), class_="verdict"),
+        trace(observed.trace, line_links(entry.rule, variant)),
+        class_=f"run {variant}",
+    )
+
+
+def verdict(found: Verdict) -> list[Content]:
+    """What a run came to: its name, what was measured, and a sentence."""
+    return [
+        el("strong", found.title),
+        " ",
+        el("span", found.short, class_="measured"),
+        " ",
+        el("span", found.sentence, class_="sentence"),
+    ]
+
+
+def trace(recorded: Trace, line: LineLink) -> list[Element]:
+    """A trace: the calls, the story of each invocation, and what it stands on, folded away."""
+    told = stories(recorded)
+    return [
+        calls(recorded.calls),
+        el(
+            "section",
+            [invocation(story, line, alone=len(told) == 1) for story in told],
+            class_="story",
+            data_search_exclude="true",
+        ),
+        *([measured(recorded)] if recorded.measured else []),
+        *(journal(story, line, alone=len(told) == 1) for story in told),
+        *([ledger(recorded.effects, line)] if recorded.effects else []),
+        *([state(recorded)] if recorded.state else []),
+    ]
+
+
+def calls(made: Sequence[Call]) -> Element:
+    """The calls at the ingress, and their answers."""
+    return el("ul", [el("li", _call(call)) for call in made], class_="calls")
+
+
+def _call(call: Call) -> list[Content]:
+    given = "" if call.input is None else compact(call.input)
+    answer: Content = (
+        "no answer" if call.status is None else [f"{call.status} ", el("code", compact(call.answer))]
+    )
+    return [el("code", f"{call.target}({given})"), " → ", answer]
+
+
+def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
+    """One invocation, attempt by attempt."""
+    found = story.invocation
+    heading = el(
+        "p",
+        el("strong", found.target),
+        f" {found.id}, called by {found.invoked_by}, {found.status}",
+        class_="invocation",
+    )
+    many = sum(len(told.steps) for told in story.attempts) > LONG
+    parts: list[Element] = []
+    for at, told in enumerate(story.attempts):
+        in_the_middle = 1 <= at < len(story.attempts) - 1
+        parts.append(attempt(told, line, folded=many and in_the_middle))
+    return parts if alone else [heading, *parts]
+
+
+def attempt(told: Told, line: LineLink, *, folded: bool) -> Element:
+    """One attempt, or several in which the same happened."""
+    heading: list[Content] = [el("strong", _numbers(told)), " ", el("span", _about(told))]
+    steps = el("ol", [step(each, line) for each in told.steps], class_="steps")
+    if folded:
+        return el("details", el("summary", heading), steps, class_="attempt")
+    return el("div", el("p", heading, class_="attempt-head"), steps, class_="attempt")
+
+
+def _numbers(told: Told) -> str:
+    if len(told.numbers) == 1:
+        return f"Attempt {told.numbers[0]}"
+    return f"Attempts {told.numbers[0]} to {told.numbers[-1]}, all alike"
+
+
+def _about(told: Told) -> str:
+    replays = (
+        "replays nothing yet"
+        if told.known_entries <= 1
+        else f"replays {told.known_entries} journal entries"
+    )
+    return f"worker {told.worker}, {replays}"
+
+
+def step(told: Step, line: LineLink) -> Element:
+    numbers: list[Content] = []
+    for at, number in enumerate(told.lines):
+        numbers += [", ", line(number)] if at else [line(number)]
+    return el(
+        "li",
+        el("span", numbers, class_="at"),
+        el("span", words(told.words), class_="what"),
+        mark(told.mark) if told.mark else None,
+        class_=told.kind,
+    )
+
+
+def words(said: Words) -> list[Content]:
+    return [el("code", word.text) if isinstance(word, Code) else word for word in said]
+
+
+def mark(made: Mark) -> Element:
+    """A square in the journal's lane or a disc in the outside's, filled if something was made."""
+    return el(
+        "span",
+        el("span", f" ({SPOKEN[made.how]} ", class_="spoken"),
+        made.text,
+        el("span", ")", class_="spoken"),
+        class_=f"mark {made.how.replace(' ', '-')}",
+    )
+
+
+def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
+    """The journal and the errors as the server holds them at the end."""
+    found = story.invocation
+    errors = [f for f in found.failures if f.event != "Paused"]
+    name = "The journal" if alone else f"The journal of {found.id}"
+    counted = f"{len(found.journal)} entries" + (f", {len(errors)} errors" if errors else "")
+    if len(errors) == 1:
+        counted = counted.removesuffix("s")
+    rows = [
+        [
+            str(entry.index),
+            el("span", entry.type, class_=_side(entry)),
+            el("code", entry.name) if entry.name else "",
+            "" if entry.value is None else el("code", compact(entry.value, 400)),
+            "" if entry.line is None else line(entry.line),
+            "server" if entry.attempt is None else str(entry.attempt),
+        ]
+        for entry in found.journal
+    ]
+    return folded(
+        [f"{name}: ", counted],
+        table(("#", "Entry", "Name", "Holds", "Line", "Written by attempt"), rows),
+        [
+            el(
+                "div",
+                el("p", "The server’s log of errors:"),
+                el("ul", [el("li", error(f.message, ended_by(f))) for f in errors]),
+                class_="errors",
+            )
+        ]
+        if errors
+        else None,
+    )
+
+
+def _side(entry: Entry) -> str:
+    return "command" if entry.type.startswith("Command") else "notification"
+
+
+def error(message: str, first: Words) -> list[Content]:
+    """An error: its first line, and the rest of it below."""
+    rest = message.strip().splitlines()[1:]
+    return [words(first), el("pre", "\n".join(rest), tabindex="0") if rest else None]
+
+
+def ledger(effects: Sequence[Effect], line: LineLink) -> Element:
+    """What reached the outside world, from its own ledger."""
+    rows = [
+        [
+            str(number),
+            el("code", effect.effect),
+            "" if effect.body is None else el("code", compact(effect.body, 400)),
+            el("code", effect.idempotency_key) if effect.idempotency_key else "none",
+            "" if effect.line is None else line(effect.line),
+            "–" if effect.attempt is None else str(effect.attempt),
+            "known by its key" if effect.duplicate else "came about",
+        ]
+        for number, effect in enumerate(effects, 1)
+    ]
+    many = "requests" if len(effects) > 1 else "request"
+    return folded(
+        f"The outside’s ledger: {len(effects)} {many}",
+        table(("#", "Request", "Body", "Key", "Line", "Attempt", "What it did"), rows),
+    )
+
+
+def state(recorded: Trace) -> Element:
+    rows: list[list[Content]] = [
+        [f"{s.service}/{s.key}", el("code", s.name), el("code", compact(s.value, 400))]
+        for s in recorded.state
+    ]
+    return folded(f"State at the end: {len(rows)}", table(("Object", "Name", "Value"), rows))
+
+
+def measured(recorded: Trace) -> Element:
+    """What the proof itself measured from outside."""
+    return el(
+        "ul",
+        [
+            el("li", f"Measured: {name} ", el("code", compact(value)))
+            for name, value in recorded.measured.items()
+        ],
+        class_="calls",
+    )
+
+
+def folded(summary: Content, *content: Content) -> Element:
+    return el(
+        "details",
+        el("summary", summary),
+        el("div", content, class_="scroll", tabindex="0"),
+        class_="more",
+        data_search_exclude="true",
+    )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[Content]]) -> Element:
+    return el(
+        "table",
+        el("thead", el("tr", [el("th", head, scope="col") for head in heads])),
+        el("tbody", [el("tr", [el("td", cell) for cell in row]) for row in rows]),
+    )
+
+
+def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) -> list[Element]:
+    """One more claim of a page, with what was seen of it.
+
+    Args:
+        code: the listing of its snippet, if the page doesn't show it elsewhere.
+    """
+    claim = entry.aside(name)
+    which: Content = (
+        label(claim.snippet) if claim.snippet in ("do", "dont") else el("code", f"{claim.snippet}.py")
+    )
+    return [
+        el("p", prose(claim.sentence), class_="claim"),
+        el(
+            "details",
+            el("summary", which, " ", el("span", claim.verdict.short, class_="measured")),
+            el("p", "Stimulus: ", claim.stimulus, ". ", claim.verdict.sentence),
+            code,
+            el("div", trace(claim.trace, line), class_=classes("run", claim.snippet)),
+            class_="more seen",
+        ),
+    ]

@@ -1,0 +1,355 @@
+"""The story of a run: its trace as steps in a reader's words, each with what it did to the journal and
+to the outside world.
+
+Nothing here is inferred beyond the trace: a step is one or a few of its moments that belong together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from restate_guide.lab.trace import Attempt, Effect, Entry, Failure, Invocation, Moment, Trace
+
+Json = Any
+
+MISMATCH = "RT0016"
+BROKEN_CONNECTION = "RT0010"
+FEW = 3
+"""So many answers from the journal in a row are told one by one; more are told as one step."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A piece of a step's words that is data or code."""
+
+    text: str
+
+
+Words = tuple[str | Code, ...]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a step did: it wrote or read journal entries, or brought something about outside."""
+
+    how: Literal["written", "read", "refused", "came about", "known", "logged"]
+    text: str
+    """Indexes of journal entries, or how many of this effect there are by now."""
+
+
+@dataclass(frozen=True)
+class Step:
+    kind: Literal["step", "effect", "line", "answered", "end", "harm"]
+    words: Words
+    lines: tuple[int, ...] = ()
+    """Lines of the snippet."""
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """One attempt, or several in a row in which the same happened."""
+
+    numbers: tuple[int, ...]
+    worker: int
+    known_entries: int
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened in one invocation."""
+
+    invocation: Invocation
+    attempts: tuple[Told, ...]
+
+
+def stories(trace: Trace) -> list[Story]:
+    """The story of each invocation."""
+    counts: dict[str, int] = {}
+    return [
+        Story(invocation, tuple(_same_in_one(_Teller(invocation, trace, counts).tell())))
+        for invocation in trace.invocations
+    ]
+
+
+def compact(value: Json, limit: int = 72) -> str:
+    """A value as JSON on one line, cut where it gets long."""
+    return shortened(json.dumps(value, ensure_ascii=False), limit)
+
+
+def shortened(line: str, limit: int = 160) -> str:
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def ended_by(failure: Failure) -> Words:
+    """An error as the server holds it, in one line."""
+    code: Words = (Code(failure.code), " ") if failure.code else ()
+    return *code, f"({failure.status}) {failure.message.strip().splitlines()[0]}"
+
+
+def _same_in_one(attempts: Sequence[Told]) -> Iterator[Told]:
+    """Attempts that did the same one after another, told once."""
+    waiting: Told | None = None
+    for attempt in attempts:
+        if waiting and replace(attempt, numbers=waiting.numbers) == waiting:
+            waiting = replace(waiting, numbers=(*waiting.numbers, *attempt.numbers))
+        else:
+            if waiting:
+                yield waiting
+            waiting = attempt
+    if waiting:
+        yield waiting
+
+
+class _Teller:
+    """Tells one invocation, moment by moment."""
+
+    def __init__(self, invocation: Invocation, trace: Trace, counts: dict[str, int]) -> None:
+        self._invocation = invocation
+        self._trace = trace
+        self._counts = counts
+        """How often each effect came about so far, and each line was logged."""
+        self._commands = by_command(invocation.journal, "Command")
+        self._results = by_command(invocation.journal, "Notification")
+
+    def tell(self) -> list[Told]:
+        return [
+            Told(
+                (attempt.number,),
+                attempt.worker,
+                attempt.known_entries,
+                tuple(_answers_in_one(self._steps(attempt))),
+            )
+            for attempt in self._invocation.attempts
+        ]
+
+    def _steps(self, attempt: Attempt) -> Iterator[Step]:
+        moments = list(attempt.moments)
+        effects = self._effects_of(attempt)
+        while moments:
+            moment, after = moments.pop(0), moments
+            match moment.what:
+                case "command" if moment.text.startswith("Output"):
+                    pass  # told with the moment "output"
+                case "command":
+                    yield self._command(moment, after)
+                case "executing":
+                    yield Step("step", (*named(moment), " runs"), lines_of(moment))
+                case "executed":
+                    if after and after[0].what == "result" and same_command(after[0], moment):
+                        moments.pop(0)
+                    yield self._executed(moment)
+                case "result":
+                    yield self._result(moment)
+                case "effect":
+                    yield self._effect(moment, next(effects, None))
+                case "line":
+                    yield self._line(moment)
+                case "error":
+                    yield self._error(moment, attempt)
+                case "output":
+                    yield self._output(moment, attempt)
+                case _:
+                    yield self._end(moment)
+
+    def _effects_of(self, attempt: Attempt) -> Iterator[Effect]:
+        """The ledger's rows of an attempt, which are in the order of its moments."""
+        return (
+            effect
+            for effect in self._trace.effects
+            if (effect.invocation, effect.attempt) == (self._invocation.id, attempt.number)
+        )
+
+    def _command(self, moment: Moment, after: list[Moment]) -> Step:
+        """A command is issued; what comes right after it tells what became of it."""
+        entry = self._commands.get(moment.command)
+        follows = after[0] if after else None
+        executes = follows and follows.what == "executing" and same_command(follows, moment)
+        answered = follows and follows.what == "result" and same_command(follows, moment)
+        where = lines_of(moment)
+        if not moment.from_journal:
+            mark = Mark("written", str(entry.index)) if entry else None
+            if executes:
+                after.pop(0)
+                return Step("step", (*named(moment), " begins"), where, mark)
+            return Step("step", (*named(moment), *asked_for(moment)), where, mark)
+        mark = Mark("read", str(entry.index)) if entry else None
+        if entry and follows and follows.what == "error" and label(entry) not in moment.text:
+            words = ("The code asks for ", *named(moment, small=True), ", but the journal has ")
+            return Step(
+                "harm",
+                (*words, *named_entry(entry), " here"),
+                where,
+                Mark("refused", str(entry.index)),
+            )
+        if executes:
+            after.pop(0)
+            words = (*named(moment), " had begun, but its result is unknown: it runs again")
+            return Step("step", words, where, mark)
+        if answered and follows and follows.from_journal:
+            return self._result(after.pop(0))
+        return Step("answered", (*named(moment), " is in the journal"), where, mark)
+
+    def _executed(self, moment: Moment) -> Step:
+        entry = self._results.get(moment.command)
+        mark = Mark("written", str(entry.index)) if entry else None
+        if " failed: " in moment.text:
+            error = moment.text.partition(" failed: ")[2]
+            return Step("harm", (*named(moment), " fails: ", Code(error)), lines_of(moment), mark)
+        return Step("step", (*named(moment), " is done", *value_of(entry)), lines_of(moment), mark)
+
+    def _result(self, moment: Moment) -> Step:
+        """The handler gets the result of a command."""
+        entry = self._results.get(moment.command)
+        command = self._commands.get(moment.command)
+        value = value_of(entry)
+        what = named_entry(command, large=True) if command else named(moment)
+        if moment.from_journal:
+            mark = Mark("read", str(entry.index)) if entry else None
+            return Step("answered", (*what, ", from the journal", *value), lines_of(moment), mark)
+        # The server wrote this entry, not the attempt.
+        mark = Mark("read", str(entry.index)) if entry else None
+        return Step("step", (*what, " is answered", *value), lines_of(moment), mark)
+
+    def _effect(self, moment: Moment, effect: Effect | None) -> Step:
+        name = effect.effect if effect else moment.text
+        sent: Words = (" ", Code(compact(effect.body))) if effect and effect.body is not None else ()
+        key: Words = (", key ", Code(effect.idempotency_key)) if effect and effect.idempotency_key else ()
+        if effect and effect.duplicate:
+            words: Words = (Code(name), *sent, *key, ": known, nothing comes about")
+            return Step("effect", words, lines_of(moment), Mark("known", "–"))
+        count = self._count(name)
+        words = (Code(name), *sent, *key)
+        return Step("effect", words, lines_of(moment), Mark("came about", str(count)))
+
+    def _line(self, moment: Moment) -> Step:
+        mark = Mark("logged", str(self._count(moment.text)))
+        return Step("line", ("logs ", Code(moment.text)), lines_of(moment), mark)
+
+    def _count(self, name: str) -> int:
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return self._counts[name]
+
+    def _error(self, moment: Moment, attempt: Attempt) -> Step:
+        failure = next(
+            (f for f in self._invocation.failures if first_line(f.message) in moment.text), None
+        )
+        code: Words = (Code(failure.code), " ") if failure and failure.code else ()
+        if failure and failure.code == MISMATCH:
+            words: Words = (*code, "journal mismatch: the attempt ends")
+        else:
+            error = first_line(failure.message if failure else moment.text)
+            words = ("The attempt ends with ", *code, Code(shortened(error)))
+        if attempt.number == len(self._invocation.attempts) and self._invocation.status == "paused":
+            words = (*words, "; the server pauses the invocation")
+        return Step("harm", words, lines_of(moment))
+
+    def _output(self, moment: Moment, attempt: Attempt) -> Step:
+        entry = next(
+            (
+                entry
+                for entry in self._invocation.journal
+                if entry.type == "Command: Output" and entry.attempt == attempt.number
+            ),
+            None,
+        )
+        mark = Mark("written", str(entry.index)) if entry else None
+        value: Words = (" ", Code(compact(entry.value))) if entry else ()
+        return Step("end", ("The handler returns", *value), lines_of(moment), mark)
+
+    def _end(self, moment: Moment) -> Step:
+        if moment.what == "killed":
+            broke = any(f.code == BROKEN_CONNECTION for f in self._invocation.failures)
+            seen: Words = (": the server sees ", Code(BROKEN_CONNECTION)) if broke else ()
+            return Step("harm", ("The worker is killed", *seen))
+        if moment.what == "suspended":
+            return Step("end", ("The attempt ends: it waits for what the journal doesn’t hold yet",))
+        return Step("end", ("The server ends the attempt",))
+
+
+def _answers_in_one(steps: Iterator[Step]) -> Iterator[Step]:
+    """Long runs of answers from the journal as one step."""
+    answers: list[Step] = []
+    for step in [*steps, None]:
+        if step and step.kind == "answered":
+            answers.append(step)
+            continue
+        if len(answers) > FEW:
+            yield _merged(answers)
+        else:
+            yield from answers
+        answers = []
+        if step:
+            yield step
+
+
+def _merged(answers: Sequence[Step]) -> Step:
+    names = [
+        next((word for word in step.words if isinstance(word, Code)), Code("?"))
+        for step in answers
+    ]
+    listed: list[str | Code] = []
+    for at, name in enumerate(names):
+        listed += [name] if at == 0 else [", ", name]
+    indexes = [step.mark.text for step in answers if step.mark]
+    return Step(
+        "answered",
+        (*listed, f": all {len(answers)} from the journal"),
+        tuple(sorted({line for step in answers for line in step.lines})),
+        Mark("read", f"{indexes[0]}–{indexes[-1]}" if indexes else ""),
+    )
+
+
+def by_command(journal: Sequence[Entry], side: str) -> Mapping[int | None, Entry]:
+    """The last entry of one side (Command, Notification) for each command."""
+    return {entry.command: entry for entry in journal if entry.type.startswith(side)}
+
+
+def same_command(one: Moment, other: Moment) -> bool:
+    return one.command == other.command
+
+
+def lines_of(moment: Moment) -> tuple[int, ...]:
+    return () if moment.line is None else (moment.line,)
+
+
+def label(entry: Entry) -> str:
+    """`Run charge`, as the moments of a command say it."""
+    return f"{entry.type.partition(': ')[2]} {entry.name}".strip()
+
+
+def named(moment: Moment, small: bool = False) -> Words:
+    """What a moment's command is called: a step by its name, anything else by its type."""
+    return _named(moment.text.partition(" failed: ")[0], large=not small)
+
+
+def named_entry(entry: Entry, large: bool = False) -> Words:
+    detail = f" {entry.value}" if isinstance(entry.value, str) and not entry.name else ""
+    return _named(label(entry) + detail, large)
+
+
+def _named(text: str, large: bool) -> Words:
+    kind, _, name = text.partition(" ")
+    if kind == "Run":
+        return ("Step " if large else "step ", Code(name))
+    return (Code(text),)
+
+
+def asked_for(moment: Moment) -> Words:
+    """How a command that isn't executed by the worker goes on."""
+    return (" is issued",) if moment.text.startswith("Run") else (" is asked for",)
+
+
+def value_of(entry: Entry | None) -> Words:
+    """What an entry holds, after a colon; an empty payload is what a function without result leaves."""
+    if entry is None or entry.value is None:
+        return ()
+    return (": nothing",) if entry.value == "" else (": ", Code(compact(entry.value)))
+
+
+def first_line(message: str) -> str:
+    return message.strip().splitlines()[0] if message.strip() else ""
