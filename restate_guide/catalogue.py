@@ -165,7 +165,7 @@ def rules(root: Path = ROOT) -> list[Rule]:
     for rule in by_id.values():
         if strangers := set(rule.related) - by_id.keys():
             raise CatalogueError(f"{rule.id} is related to {', '.join(strangers)}: no such rule.")
-    for folder in sorted((root / "snippets").glob("*/*/")):
+    for folder in sorted((root / "snippets").glob("*/[a-z]*/")):
         if folder.parent.name in CHAPTERS and not any(r.folder == folder for r in by_id.values()):
             raise CatalogueError(f"{folder.relative_to(root)} has no page in docs/rules.")
     return list(by_id.values())

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import hashlib
 import itertools
+import os
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -255,11 +255,11 @@ class Laboratory:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             say("stage", "starting server and worker")
             if urls := external_urls():
-                stack.enter_context(_alone_on(urls[1]))
+                await stack.enter_async_context(_alone())
             witness = Witness(stimulus, say)
             service = await stack.enter_async_context(outside(witness.on_received))
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
-            env = {"API_URL": service.url, "ORIGIN_HEADER": ORIGIN_HEADER}
+            env = {"API_URL": service.url, "ORIGIN_HEADER": ORIGIN_HEADER, "TMPDIR": str(folder)}
             plan = Plan(snippet, stimulus, folder, listener, env, self._nursery)
             crew = witness.workers = await stack.enter_async_context(workers(plan, say))
             server = await stack.enter_async_context(
@@ -344,14 +344,22 @@ async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> N
     await crew.kill()
 
 
-@contextlib.contextmanager
-def _alone_on(admin_url: str) -> Iterator[None]:
-    """On a server that the lab does not own, one run at a time: two would register the same services."""
-    name = hashlib.sha256(admin_url.encode()).hexdigest()[:12]
-    path = Path(tempfile.gettempdir()) / f"guide-{name}.lock"
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+@contextlib.asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """On a server that the lab does not own, one run at a time: two would register the same services.
+
+    Among all labs of this machine, by a lock on the temporary folder itself: no file is left of it.
+    """
+    folder = os.open(tempfile.gettempdir(), os.O_RDONLY)
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            await asyncio.sleep(POLL)
         yield
+    finally:
+        os.close(folder)
 
 
 async def _tidy(server: Server, services: list[str], deployment: str) -> None:

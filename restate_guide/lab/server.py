@@ -116,7 +116,7 @@ async def own_server(processes: Processes, folder: Path) -> AsyncIterator[Server
     env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
     binary = str(find_binary())
     argv = [binary, "--base-dir", str(data)]
-    await processes.start(name, argv, {**env, **SETTINGS})
+    await processes.start(name, argv, {**env, **SETTINGS, "TMPDIR": str(folder)})
 
     def client(interface: str) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(data / "n" / f"{interface}.sock"))

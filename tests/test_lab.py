@@ -1,0 +1,393 @@
+"""The lab itself: it leaves nothing behind, disturbs nobody, and says what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from restate_guide import catalogue
+from restate_guide.catalogue import ROOT
+from restate_guide.lab import (
+    PLAIN,
+    EffectRepeated,
+    Holds,
+    JournalMismatch,
+    Lab as LabInProof,
+    LabError,
+    Proof,
+    Result,
+    SnippetError,
+    Trace,
+    WaitsForever,
+    laboratory,
+    load,
+)
+from restate_guide.lab.diagnosis import diagnose
+from restate_guide.lab.evidence import dumps, prove, read
+from restate_guide.lab.processes import processes
+from restate_guide.lab.server import ADMIN_URL, INGRESS_URL, SETTINGS, find_binary
+from restate_guide.lab.stable import Stable
+from restate_guide.lab.trace import Call, Effect, Failure, Invocation
+from tests.conftest import Lab
+
+CHARGE_TWICE = ROOT / "snippets" / "determinism" / "run-action-not-idempotent"
+
+pytestmark = pytest.mark.server
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Processes that name a temporary folder in their command line, and what still lies in it."""
+    commands = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in command:
+                commands.append(command)
+    return commands + [str(path) for path in folder.iterdir()]
+
+
+def assert_nothing_left(folder: Path) -> None:
+    """Nothing is left, or soon isn't: the keeper of a killed lab works on its own."""
+    until = time.monotonic() + 10
+    while (left := left_behind(folder)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left == []
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A temporary folder with a short name: sockets lie in it, and pytest's own are too long for one."""
+    with tempfile.TemporaryDirectory(prefix="left-") as name:
+        yield Path(name)
+
+
+HANGING = """
+import asyncio, signal, sys
+from pathlib import Path
+from dataclasses import replace
+from restate_guide.lab import laboratory, load
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+
+async def prove(lab):
+    asyncio.create_task(lab.call("Checkout/pay", "order-1"))
+    await lab.until_effect("POST /charges")
+    print("running", flush=True)
+    {ending}
+
+async def main():
+    proof = replace(load(Path(sys.argv[1])), prove=prove)
+    async with laboratory() as lab:
+        await lab.result(proof, proof.snippet("do"))
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def lab_process(folder: Path, ending: str) -> Iterator[subprocess.Popen[str]]:
+    """A lab in a process of its own, in the middle of a run, with its own temporary folder."""
+    command = [sys.executable, "-c", HANGING.format(ending=ending), str(CHARGE_TWICE)]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "running\n"
+            if "sleep" in ending:
+                seen = left_behind(folder)
+                assert any("restate-server" in command for command in seen)
+                assert any("nursery.py" in command for command in seen)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["return", "raise RuntimeError('the proof fails')", "await asyncio.wait_for(asyncio.sleep(60), 0.1)"],
+    ids=["ends", "fails", "times out"],
+)
+def test_nothing_is_left_when_the_lab(ending: str, folder: Path) -> None:
+    with lab_process(folder, ending) as process:
+        process.wait(20)
+    assert process.returncode == (0 if ending == "return" else 1)
+    assert_nothing_left(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_after_signal(number: signal.Signals, folder: Path) -> None:
+    with lab_process(folder, "await asyncio.sleep(60)") as process:
+        process.send_signal(number)
+        process.wait(20)
+    assert process.returncode != 0
+    assert_nothing_left(folder)
+
+
+def test_nothing_is_left_when_the_keeper_is_killed(folder: Path) -> None:
+    with lab_process(folder, "await asyncio.sleep(3)") as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        keepers = [
+            int(pid) for pid in children if b"keeper.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert len(keepers) == 1
+        os.kill(keepers[0], signal.SIGKILL)
+        process.wait(20)
+    assert_nothing_left(folder)
+
+
+def test_detached_grandchildren_are_ended(folder: Path) -> None:
+    """A child that starts another session and orphans it is still found."""
+    script = f"import os, time; os.fork() or (os.setsid(), os.fork() or time.sleep(60)); '{folder}'"
+
+    async def start_and_leave() -> list[str]:
+        async with processes() as kept:
+            await kept.start("forker", [sys.executable, "-c", script], {})
+            await kept.ends.of("forker")
+            return left_behind(folder)
+
+    assert len(asyncio.run(start_and_leave())) == 1
+    assert left_behind(folder) == []
+
+
+def test_snippet_that_fails_is_told_with_its_traceback(lab: Lab, tmp_path: Path) -> None:
+    proof = load(CHARGE_TWICE)
+    broken = tmp_path / "do.py"
+    broken.write_text("import restate\napp = restate.app([undefined])\n")
+    with pytest.raises(SnippetError, match=r'do\.py", line 2[\s\S]*undefined'):
+        lab.run(lab.laboratory.result(proof, broken))
+
+
+def test_the_next_run_is_not_disturbed_by_one_that_failed(lab: Lab) -> None:
+    proof = load(CHARGE_TWICE)
+    assert lab.run(lab.laboratory.result(proof, proof.snippet("do"))).outcome == proof.promise
+
+
+def test_snippets_swapped_for_real_make_the_proof_red(lab: Lab, tmp_path: Path) -> None:
+    for name, source in (("do", "dont"), ("dont", "do"), ("proof", "proof")):
+        (tmp_path / f"{name}.py").write_text((CHARGE_TWICE / f"{source}.py").read_text())
+    proof = dataclasses.replace(load(tmp_path), asides={})
+    do, dont = (proof.promise, proof.symptom)
+    failures = lab.run(prove(lab.laboratory, proof)).failures()
+    assert failures[:2] == [
+        f"RDD102 do: expected {do!r}, but saw {dont!r}",
+        f"RDD102 dont: expected {dont!r}, but saw {do!r}",
+    ]
+
+
+def test_trace_knows_lines_and_what_the_journal_answered(lab: Lab) -> None:
+    proof = load(CHARGE_TWICE)
+    source = proof.snippet("dont").read_text().splitlines()
+    trace = lab.run(lab.laboratory.result(proof, proof.snippet("dont"))).trace
+    (invocation,) = trace.invocations
+    assert [a.ends for a in invocation.attempts] == ["killed", "output"]
+    run = next(e for e in invocation.journal if e.type == "Command: Run")
+    assert run.line and "ctx.run_typed" in source[run.line - 1]
+    assert run.attempt == 1
+    assert all(e.line and "httpx.post" in source[e.line - 1] for e in trace.effects)
+    assert [e.attempt for e in trace.effects] == [1, 2]
+    replayed = [m for m in invocation.attempts[1].moments if m.from_journal]
+    assert [(m.what, m.text) for m in replayed] == [("command", "Run charge")]
+    assert "RT0010" in [f.code for f in invocation.failures]
+
+
+def test_runs_side_by_side_on_a_loaded_machine(lab: Lab) -> None:
+    """Four runs at once, beside processes that take all the processor time that there is."""
+    proof = load(CHARGE_TWICE)
+    burn = [sys.executable, "-c", "while True: pass"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(os.cpu_count() or 2):
+            stack.callback((burner := subprocess.Popen(burn)).wait)
+            stack.callback(burner.kill)
+
+        async def four() -> list[Result]:
+            names = ("do", "dont", "do", "dont")
+            runs = (lab.laboratory.result(proof, proof.snippet(name)) for name in names)
+            return await asyncio.gather(*runs)
+
+        outcomes = [result.outcome for result in lab.run(four())]
+    assert outcomes == [proof.promise, proof.symptom] * 2
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def second_server(tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
+    """A server of somebody else's: on TCP ports, with its own settings; its ingress and admin URL."""
+    ports = {name: free_port() for name in ("ingress", "admin", "node")}
+    environment = {
+        **SETTINGS,
+        "RESTATE_LISTEN_MODE": "tcp",
+        "RESTATE_BIND_IP": "127.0.0.1",
+        "RESTATE_BIND_PORT": str(ports["node"]),
+        "RESTATE_INGRESS__BIND_PORT": str(ports["ingress"]),
+        "RESTATE_ADMIN__BIND_PORT": str(ports["admin"]),
+    }
+    async with processes() as kept:
+        command = [str(find_binary()), "--base-dir", str(kept.folder / "data")]
+        environment["TMPDIR"] = str(kept.folder)
+        await kept.start("server", command, environment)
+        yield (f"http://127.0.0.1:{ports['ingress']}", f"http://127.0.0.1:{ports['admin']}")
+
+
+def test_uses_a_server_that_already_runs_and_leaves_it_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = load(CHARGE_TWICE)
+
+    async def run_on_it() -> None:
+        async with second_server(tmp_path) as (ingress, admin), laboratory() as lab:
+            monkeypatch.setenv(INGRESS_URL, ingress)
+            monkeypatch.setenv(ADMIN_URL, admin)
+            monkeypatch.setenv("RESTATE_SERVER_BIN", "/nonexistent")  # none of ours is started
+            async with httpx.AsyncClient() as client:
+                while True:
+                    with contextlib.suppress(httpx.TransportError):
+                        if (await client.get(f"{admin}/health")).is_success:
+                            break
+                    await asyncio.sleep(0.02)
+                proven = await prove(lab, proof)
+                assert proven.failures() == []
+                assert dumps(proven.evidence()) == (CHARGE_TWICE / "evidence.json").read_text()
+                assert (await client.get(f"{admin}/deployments")).json()["deployments"] == []
+                rows = await client.post(
+                    f"{admin}/query",
+                    json={"query": "select id from sys_invocation"},
+                    headers={"accept": "application/json"},
+                )
+                assert rows.json()["rows"] == []
+
+    asyncio.run(run_on_it())
+
+
+def test_one_url_without_the_other_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(INGRESS_URL, "http://127.0.0.1:1")
+    monkeypatch.delenv(ADMIN_URL, raising=False)
+    proof = load(CHARGE_TWICE)
+    with pytest.raises(LabError, match="Set both"):
+        lab.run(lab.laboratory.result(proof, proof.snippet("do")))
+
+
+def test_server_that_does_not_start_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTATE_SERVER_BIN", "/bin/false")
+    proof = load(CHARGE_TWICE)
+    with pytest.raises(LabError, match="did not become healthy"):
+        lab.run(lab.laboratory.result(proof, proof.snippet("do")))
+
+
+def test_missing_server_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTATE_SERVER_BIN", "/nonexistent")
+    with pytest.raises(LabError, match="can't be executed"):
+        find_binary()
+    monkeypatch.delenv("RESTATE_SERVER_BIN")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("platform.machine", lambda: "sparc")
+    with pytest.raises(LabError, match=r"RESTATE_SERVER_BIN.*RESTATE_INGRESS_URL.*container"):
+        find_binary()
+
+
+def test_call_that_waits_for_ever_is_seen(lab: Lab, tmp_path: Path) -> None:
+    """A handler that waits for something that nobody sends, and one that an operator could find."""
+    snippet = tmp_path / "do.py"
+    snippet.write_text(
+        "import restate\n"
+        "svc = restate.Service('S')\n"
+        "@svc.handler()\n"
+        "async def wait(ctx: restate.Context) -> None:\n"
+        "    _, arrived = ctx.awakeable()\n"
+        "    await arrived\n"
+        "app = restate.app([svc])\n"
+    )
+
+    async def call(in_proof: LabInProof) -> None:
+        await in_proof.call("S/wait", patience=1.0)
+
+    proof = dataclasses.replace(
+        load(CHARGE_TWICE), prove=call, stimulus=PLAIN, promise=Holds(answers=[None])
+    )
+    assert lab.run(lab.laboratory.result(proof, snippet)).outcome == WaitsForever("running")
+
+
+# The diagnosis knows nothing of servers: traces by hand.
+
+CALLED = Call("S/h", "x", 200, "ok")
+
+
+def trace(**parts: object) -> Trace:
+    fields = {"calls": (CALLED,), "invocations": (), "effects": (), **parts}
+    return Trace(**fields)  # type: ignore[arg-type]
+
+
+def effect(name: str, duplicate: bool = False) -> Effect:
+    return Effect(name, None, None, duplicate, None, None, None, None)
+
+
+def failed(code: str, message: str, command: int | None = None) -> Invocation:
+    failure = Failure("TransientError", 570, code, message, command)
+    return Invocation("inv-1", "S/h", "paused", "ingress", (), (), (failure,))
+
+
+PROMISE = Holds(answers=["ok"], effects={"POST /charges": 1})
+
+
+def test_promise_holds() -> None:
+    kept = trace(effects=(effect("POST /charges"), effect("POST /charges", duplicate=True)))
+    assert diagnose(kept, PROMISE) is PROMISE
+
+
+def test_more_effects_than_promised() -> None:
+    twice = trace(effects=(effect("POST /charges"), effect("POST /charges")))
+    assert diagnose(twice, PROMISE) == EffectRepeated("POST /charges", 2)
+    stray = trace(effects=(effect("POST /charges"), effect("POST /emails")))
+    assert diagnose(stray, PROMISE) == EffectRepeated("POST /emails", 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "was", "now"),
+    [
+        ("…\n- Difference:\n   name: reserve tea != reserve cup", "name reserve tea", "name reserve cup"),
+        (
+            "…\n - The previous execution ran and recorded the following: 'sleep' (index '2')\n"
+            " - The current execution attempts to perform the following: 'run'",
+            "sleep",
+            "run",
+        ),
+    ],
+)
+def test_mismatch_has_both_sides(message: str, was: str, now: str) -> None:
+    mismatch = trace(invocations=(failed("RT0016", message, 2),))
+    assert diagnose(mismatch, PROMISE) == JournalMismatch(2, was, now)
+
+
+def test_names_are_stable_and_told_apart() -> None:
+    stable = Stable({"token": r"tok_\w+"})
+    first, second = "8c1f6a2e-0b6e-4a53-9d0e-1f0c3a5b7d90", "8c1f6a2e-0b6e-4a53-9d0e-1f0c3a5b7d91"
+    assert stable.json({"a": first, "b": [second, f"key {first}"], "t": "tok_x", "at": 1795317916.4}) == {
+        "a": "uuid-1",
+        "b": ["uuid-2", "key uuid-1"],
+        "t": "token-1",
+        "at": "time-1",
+    }
+    assert stable.json([True, 42, 0.5, None]) == [True, 42, 0.5, None]
+
+
+def test_evidence_survives_being_read_and_written() -> None:
+    path = CHARGE_TWICE / "evidence.json"
+    assert dumps(read(path)) == path.read_text()

@@ -1,0 +1,134 @@
+"""The snippets as code: they run alone, they are clean, they differ in one idea."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pytest_examples import CodeExample, EvalExample
+
+from restate_guide import catalogue
+from restate_guide.catalogue import ROOT, Rule
+
+RULES = catalogue.rules()
+SNIPPETS = sorted(
+    path
+    for rule in RULES
+    for path in rule.folder.glob("*.py")
+    if path.name != "proof.py"
+)
+LONGEST_SNIPPET = 45
+"""Lines; one screen."""
+LARGEST_DIFFERENCE = 12
+"""Lines added or removed between don't and do; the docstring's are not counted."""
+
+every_snippet = pytest.mark.parametrize(
+    "snippet", SNIPPETS, ids=[str(s.relative_to(ROOT / "snippets")) for s in SNIPPETS]
+)
+every_rule = pytest.mark.parametrize("rule", RULES, ids=[r.id for r in RULES])
+
+
+class Snippet(CodeExample):
+    """A whole file as an example of pytest-examples, which by itself reads only docstrings in it."""
+
+    def in_py_file(self) -> bool:
+        return False  # else black is made to collapse the blank lines that PEP 8 asks for
+
+    @classmethod
+    def load(cls, path: Path) -> CodeExample:
+        example = cls.create(path.read_text(), path=path, prefix="python")
+        example.group = uuid4()
+        return example
+
+
+@every_snippet
+def test_runs_and_is_clean(snippet: Path, eval_example: EvalExample) -> None:
+    eval_example.set_config(
+        line_length=88, quotes="double", target_version="py311", ruff_select=["E", "F", "I", "UP"]
+    )
+    example = Snippet.load(snippet)
+    eval_example.lint(example)
+    assert callable(eval_example.run(example)["app"])
+
+
+@every_snippet
+def test_imports_nothing_of_the_project(snippet: Path) -> None:
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(snippet.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= {*sys.stdlib_module_names, "httpx", "pydantic", "restate"}
+
+
+@every_snippet
+def test_works_in_an_empty_folder(snippet: Path, tmp_path: Path) -> None:
+    """Copied, and imported by a Python that finds nothing of ours."""
+    copy = tmp_path / "service.py"
+    copy.write_text(snippet.read_text())
+    script = "import service; assert callable(service.app)"
+    environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": ""}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+
+
+@every_snippet
+def test_fits_on_a_screen(snippet: Path) -> None:
+    assert len(snippet.read_text().splitlines()) <= LONGEST_SNIPPET
+
+
+@every_rule
+def test_pair_differs_in_one_idea(rule: Rule) -> None:
+    changed = [line for line in rule.difference() if re.match(r"[+-](?!\"\"\")", line)]
+    assert 1 <= len(changed) <= LARGEST_DIFFERENCE, "\n".join(changed)
+
+
+@every_rule
+def test_pair_defines_the_same_handlers(rule: Rule) -> None:
+    """Services and handlers have the same names, so that one proof drives both."""
+
+    def handlers(variant: str) -> list[str]:
+        tree = ast.parse(rule.snippet(variant))
+        services = re.findall(r"restate\.(?:Service|VirtualObject|Workflow)\(.*?\)", ast.unparse(tree))
+        names = [
+            f"{ast.unparse(node.decorator_list[0])} {node.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list
+        ]
+        return services + names
+
+    assert handlers("do") == handlers("dont") != []
+
+
+def test_types_hold_under_mypy_strict(tmp_path: Path) -> None:
+    """All snippets at once; a `dont` that breaks types by nature says so on its page."""
+    exempt = {
+        f"{rule.id}_dont"
+        for rule in RULES
+        if "type checker" in rule.text and "type checker" in rule.section("Why")
+    }
+    names = {}
+    for rule in RULES:
+        for path in rule.folder.glob("*.py"):
+            if path.name != "proof.py":
+                copy = tmp_path / f"{rule.id}_{path.stem}.py"
+                copy.write_text(path.read_text())
+                names[copy.stem] = path
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "."]
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    findings = [line for line in checked.stdout.splitlines() if ": error:" in line]
+    broken = {line.split(".py:")[0] for line in findings}
+    assert checked.returncode in (0, 1), checked.stdout + checked.stderr
+    assert broken <= exempt, "\n".join(findings)
+    assert exempt <= broken, f"these pages speak of type checker findings that aren't: {exempt - broken}"
