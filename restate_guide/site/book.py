@@ -24,6 +24,12 @@ class Entry:
     rule: Rule
     evidence: Evidence
 
+    @property
+    def promised(self) -> Mapping[str, int]:
+        """How often each effect and each log line may come about, as the do's verdict has it."""
+        values = self.evidence.do.verdict.values
+        return {**values.get("effects", {}), **values.get("lines", {})}
+
     def aside(self, name: str) -> AsideObserved:
         """One of its further claims.
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import zip_longest
 
 from pygments import token as kinds
 from pygments.lexers.python import PythonLexer
@@ -25,8 +26,11 @@ COLOURED = (
     (kinds.Name.Decorator, "f"),
 )
 
-ALIKE = 0.4
-"""From this ratio on, two lines count as one that was changed, and their tokens are compared."""
+ALIKE = 0.6
+"""From this ratio on, two lines count as one that was changed, and their words are compared."""
+
+FEW = 3
+"""With more changes than these in one line, marks on words would be confetti."""
 
 
 @dataclass(frozen=True)
@@ -92,33 +96,53 @@ def rows(dont: str, do: str) -> tuple[Row, ...]:
 
 
 def _differing(before: Sequence[Line], after: Sequence[Line]) -> Iterator[Row]:
-    """Rows of two blocks that differ; the shorter one is filled up with gaps."""
-    for at in range(max(len(before), len(after))):
-        left = before[at] if at < len(before) else None
-        right = after[at] if at < len(after) else None
-        if left and right:
-            yield _compared(left, right)
-        else:
-            yield _all_changed(left), _all_changed(right)
+    """Rows of two blocks that differ: like stands beside like, the rest beside a gap."""
+    if not before or not after:
+        for line in before:
+            yield replace(line, changed=True), None
+        for line in after:
+            yield None, replace(line, changed=True)
+        return
+    alike, at, to = max(
+        ((_likeness(one, other), i, j) for i, one in enumerate(before) for j, other in enumerate(after)),
+        key=lambda found: found[0],
+    )
+    if alike < ALIKE:
+        yield from _in_turn(before, after)
+        return
+    yield from _differing(before[:at], after[:to])
+    yield _compared(before[at], after[to])
+    yield from _differing(before[at + 1 :], after[to + 1 :])
 
 
-def _all_changed(line: Line | None) -> Line | None:
-    return replace(line, changed=True) if line else None
+def _in_turn(before: Sequence[Line], after: Sequence[Line]) -> Iterator[Row]:
+    """Rows of two blocks that have nothing in common."""
+    for left, right in zip_longest(before, after):
+        yield (
+            replace(left, changed=True) if left else None,
+            replace(right, changed=True) if right else None,
+        )
+
+
+def _likeness(left: Line, right: Line) -> float:
+    """From 0 to 1: how much of two lines is the same, word by word."""
+    sides = [[word.text for word in _words(line)] for line in (left, right)]
+    return difflib.SequenceMatcher(None, sides[0], sides[1], autojunk=False).ratio()
 
 
 def _compared(left: Line, right: Line) -> Row:
     """Two lines that stand in each other's place, with the words marked that differ."""
-    words = [_words(line) for line in (left, right)]
-    matcher = difflib.SequenceMatcher(None, *([w.text for w in side] for side in words), False)
-    if matcher.ratio() < ALIKE:
-        return _all_changed(left), _all_changed(right)
-    for how, a, b, c, d in matcher.get_opcodes():
-        if how != "equal":
-            words[0][a:b] = [replace(word, changed=True) for word in words[0][a:b]]
-            words[1][c:d] = [replace(word, changed=True) for word in words[1][c:d]]
+    sides = [_words(left), _words(right)]
+    texts = [[word.text for word in side] for side in sides]
+    matcher = difflib.SequenceMatcher(None, texts[0], texts[1], autojunk=False)
+    changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+    if len(changes) <= FEW:
+        for _, a, b, c, d in changes:
+            sides[0][a:b] = [replace(word, changed=True) for word in sides[0][a:b]]
+            sides[1][c:d] = [replace(word, changed=True) for word in sides[1][c:d]]
     return (
-        Line(left.number, _merged(words[0]), changed=True),
-        Line(right.number, _merged(words[1]), changed=True),
+        Line(left.number, _merged(sides[0]), changed=True),
+        Line(right.number, _merged(sides[1]), changed=True),
     )
 
 

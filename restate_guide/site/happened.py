@@ -32,6 +32,7 @@ SPOKEN = {
     "read": "journal: reads",
     "refused": "journal: differs at",
     "came about": "outside: number",
+    "too often": "outside: too often, number",
     "known": "outside: known",
     "logged": "log: number",
 }
@@ -56,7 +57,7 @@ def one(entry: book.Entry, variant: str) -> Element:
     return el(
         "div",
         el("p", label(variant), " ", verdict(observed.verdict), class_="verdict"),
-        trace(observed.trace, line_links(entry.rule, variant)),
+        trace(entry, observed.trace, line_links(entry.rule, variant)),
         class_=f"run {variant}",
     )
 
@@ -72,22 +73,28 @@ def verdict(found: Verdict) -> list[Content]:
     ]
 
 
-def trace(recorded: Trace, line: LineLink) -> list[Element]:
+def trace(entry: book.Entry, recorded: Trace, line: LineLink) -> list[Element]:
     """A trace: the calls, the story of each invocation, and what it stands on, folded away."""
-    told = stories(recorded)
+    told = stories(recorded, entry.promised)
     return [
         calls(recorded.calls),
-        el(
-            "section",
-            [invocation(story, line, alone=len(told) == 1) for story in told],
-            class_="story",
-            data_search_exclude="true",
-        ),
+        steps_of(told, line),
         *([measured(recorded)] if recorded.measured else []),
         *(journal(story, line, alone=len(told) == 1) for story in told),
         *([ledger(recorded.effects, line)] if recorded.effects else []),
         *([state(recorded)] if recorded.state else []),
     ]
+
+
+def steps_of(told: Sequence[Story], line: LineLink) -> Element:
+    """All invocations, step by step; what a step did stands in the journal's lane or the outside's."""
+    return el(
+        "section",
+        el("p", el("span", "journal"), el("span", "outside"), class_="lanes", aria_hidden="true"),
+        [invocation(story, line, alone=len(told) == 1) for story in told],
+        class_="story",
+        data_search_exclude="true",
+    )
 
 
 def calls(made: Sequence[Call]) -> Element:
@@ -293,7 +300,7 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
             el("summary", which, " ", el("span", claim.verdict.short, class_="measured")),
             el("p", "Stimulus: ", claim.stimulus, ". ", claim.verdict.sentence),
             code,
-            el("div", trace(claim.trace, line), class_=classes("run", claim.snippet)),
+            el("div", trace(entry, claim.trace, line), class_=classes("run", claim.snippet)),
             class_="more seen",
         ),
     ]

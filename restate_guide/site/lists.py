@@ -67,7 +67,7 @@ def corrects(entries: Sequence[Entry]) -> list[Element]:
 
 
 def _measured(entry: Entry) -> Element:
-    return el("span", entry.evidence.dont.verdict.short, class_="measured dont")
+    return el("span", entry.evidence.dont.verdict.short, class_="measured")
 
 
 def by_symptom(book: Book) -> list[Element]:
@@ -86,4 +86,4 @@ def by_symptom(book: Book) -> list[Element]:
 
 def _shown(entry: Entry) -> Element:
     short = entry.evidence.dont.verdict.short
-    return el("li", rule_link(entry.rule), " ", el("span", short, class_="measured dont"))
+    return el("li", rule_link(entry.rule), " ", el("span", short, class_="measured"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from xml.etree.ElementTree import Element
 
 from restate_guide.site import code, happened
 from restate_guide.site.book import Entry
 from restate_guide.site.code import Line
-from restate_guide.site.elements import Content, el, prose
+from restate_guide.site.elements import Content, el, prose, slug
 from restate_guide.site.links import rule_link
 from restate_guide.site.pair import label, listing
 from restate_guide.site.story import stories
@@ -18,54 +19,58 @@ def moments(entry: Entry) -> Element:
     rule, evidence = entry.rule, entry.evidence
     return el(
         "section",
-        _moment("1", "The code", [label("dont")], listing(rule, "dont", _heart(entry, "dont"))),
+        _moment("1", "The code", "dont", label("dont"), _code(entry, "dont")),
         _moment(
             "2",
             "What happened",
-            el("span", evidence.dont.verdict.short, class_="measured dont"),
-            el("p", prose(evidence.stimulus)),
-            _story(entry, "dont"),
+            "dont",
+            el("span", evidence.dont.verdict.short, class_="measured"),
+            [el("p", prose(evidence.stimulus)), _story(entry, "dont")],
         ),
-        _moment("3", "The fix", [label("do")], listing(rule, "do", _heart(entry, "do"))),
+        _moment("3", "The fix", "do", label("do"), _code(entry, "do")),
         _moment(
             None,
             "The same again",
-            el("span", evidence.do.verdict.short, class_="measured do"),
-            _story(entry, "do"),
-            el("p", rule_link(rule), class_="whole"),
+            "do",
+            el("span", evidence.do.verdict.short, class_="measured"),
+            [
+                el("p", evidence.do.verdict.sentence),
+                _story(entry, "do"),
+                el("p", "The whole rule: ", rule_link(rule), class_="whole"),
+            ],
         ),
         class_="moments",
     )
 
 
-def _moment(number: str | None, title: str, measured: Content, *content: Content) -> Element:
+def _moment(
+    number: str | None, title: str, variant: str, headed: Element, content: Content
+) -> Element:
     counted = el("span", number, class_="number") if number else None
     return el(
         "div",
-        el("h2", counted, el("span", title), measured),
+        el("h2", counted, el("span", title), headed, id=slug(title)),
         content,
-        class_="moment",
+        class_=f"moment {variant}",
     )
 
 
-def _heart(entry: Entry, variant: str) -> list[Line]:
-    """The snippet without its imports, marked against the other half of its pair."""
+def _code(entry: Entry, variant: str) -> list[Element]:
+    """The snippet in its own words, and without its imports, marked against the other of the pair."""
     rule = entry.rule
+    source = rule.snippet(variant)
     rows = code.rows(rule.snippet("dont"), rule.snippet("do"))
-    shown = code.heart(rule.snippet(variant))
-    lines = [row[0] if variant == "dont" else row[1] for row in rows]
-    return [line for line in lines if line and line.number in shown]
+    lines: list[Line | None] = [
+        line
+        for line in (row[0 if variant == "dont" else 1] for row in rows)
+        if line and line.number in code.heart(source)
+    ]
+    about = ast.get_docstring(ast.parse(source)) or ""
+    return [el("p", about.splitlines()[0]), listing(rule, variant, lines)]
 
 
 def _story(entry: Entry, variant: str) -> Element:
     observed = entry.evidence.dont if variant == "dont" else entry.evidence.do
+    told = stories(observed.trace, entry.promised)
     line = happened.line_links(entry.rule, variant)
-    return el(
-        "div",
-        el(
-            "div",
-            [happened.invocation(told, line, alone=True) for told in stories(observed.trace)],
-            class_="story",
-        ),
-        class_=f"run {variant}",
-    )
+    return el("div", happened.steps_of(told, line), class_="run")

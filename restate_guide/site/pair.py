@@ -37,7 +37,9 @@ def side(entry: Entry, variant: str, lines: Sequence[Line | None]) -> Element:
         el(
             "figcaption",
             label(variant),
+            " ",
             el("span", observed.verdict.short, class_="measured"),
+            " ",
             file_link(entry.rule, f"{variant}.py"),
         ),
         listing(entry.rule, variant, lines),

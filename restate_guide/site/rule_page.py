@@ -19,10 +19,10 @@ def rule(book: Book, entry: Entry) -> list[Element]:
     return [
         facts(entry),
         pair(entry),
-        el("h2", "What happened"),
-        el("p", prose(entry.evidence.stimulus), " Both were run on a real server.", class_="stimulus"),
-        happened.both(entry),
         difference(entry),
+        el("h2", "What happened"),
+        el("p", prose(entry.evidence.stimulus), class_="stimulus"),
+        happened.both(entry),
         colophon(book, entry),
     ]
 
@@ -32,7 +32,7 @@ def facts(entry: Entry) -> Element:
     rule = entry.rule
     return definitions(
         [
-            ("Rule", [el("span", rule.id, class_="rule-id"), ", ", chapter_link(rule.chapter)]),
+            ("Chapter", chapter_link(rule.chapter)),
             ("Severity", [severity(rule.severity), f": {SEVERITY[rule.severity]}"]),
             ("Symptom", [symptom_link(rule.symptom), ". ", symptom(rule.symptom).seen]),
         ],
@@ -97,6 +97,6 @@ def definitions(rows: Sequence[tuple[str, Content]], class_: str) -> Element:
     """A list of names and what they stand for."""
     return el(
         "dl",
-        [el("div", el("dt", name), el("dd", what)) for name, what in rows],
+        [el("div", el("dt", name), " ", el("dd", what, " ")) for name, what in rows],
         class_=class_,
     )

@@ -35,7 +35,7 @@ Words = tuple[str | Code, ...]
 class Mark:
     """What a step did: it wrote or read journal entries, or brought something about outside."""
 
-    how: Literal["written", "read", "refused", "came about", "known", "logged"]
+    how: Literal["written", "read", "refused", "came about", "too often", "known", "logged"]
     text: str
     """Indexes of journal entries, or how many of this effect there are by now."""
 
@@ -67,13 +67,30 @@ class Story:
     attempts: tuple[Told, ...]
 
 
-def stories(trace: Trace) -> list[Story]:
-    """The story of each invocation."""
-    counts: dict[str, int] = {}
+def stories(trace: Trace, promised: Mapping[str, int] | None = None) -> list[Story]:
+    """The story of each invocation.
+
+    Args:
+        promised: how often each effect and each log line may come about; what isn't named may at will.
+    """
+    counts = Counts(promised or {})
     return [
         Story(invocation, tuple(_same_in_one(_Teller(invocation, trace, counts).tell())))
         for invocation in trace.invocations
     ]
+
+
+class Counts:
+    """How often each effect came about so far, and each line was logged."""
+
+    def __init__(self, promised: Mapping[str, int]) -> None:
+        self._promised = promised
+        self._counts: dict[str, int] = {}
+
+    def once_more(self, name: str, how: Literal["came about", "logged"]) -> Mark:
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        too_often = count > self._promised.get(name, count)
+        return Mark("too often" if too_often else how, str(count))
 
 
 def compact(value: Json, limit: int = 72) -> str:
@@ -108,11 +125,10 @@ def _same_in_one(attempts: Sequence[Told]) -> Iterator[Told]:
 class _Teller:
     """Tells one invocation, moment by moment."""
 
-    def __init__(self, invocation: Invocation, trace: Trace, counts: dict[str, int]) -> None:
+    def __init__(self, invocation: Invocation, trace: Trace, counts: Counts) -> None:
         self._invocation = invocation
         self._trace = trace
         self._counts = counts
-        """How often each effect came about so far, and each line was logged."""
         self._commands = by_command(invocation.journal, "Command")
         self._results = by_command(invocation.journal, "Notification")
 
@@ -184,7 +200,7 @@ class _Teller:
                 "harm",
                 (*words, *named_entry(entry), " here"),
                 where,
-                Mark("refused", str(entry.index)),
+                Mark("refused", f"≠ {entry.index}"),
             )
         if executes:
             after.pop(0)
@@ -222,17 +238,12 @@ class _Teller:
         if effect and effect.duplicate:
             words: Words = (Code(name), *sent, *key, ": known, nothing comes about")
             return Step("effect", words, lines_of(moment), Mark("known", "–"))
-        count = self._count(name)
-        words = (Code(name), *sent, *key)
-        return Step("effect", words, lines_of(moment), Mark("came about", str(count)))
+        mark = self._counts.once_more(name, "came about")
+        return Step("effect", (Code(name), *sent, *key), lines_of(moment), mark)
 
     def _line(self, moment: Moment) -> Step:
-        mark = Mark("logged", str(self._count(moment.text)))
+        mark = self._counts.once_more(moment.text, "logged")
         return Step("line", ("logs ", Code(moment.text)), lines_of(moment), mark)
-
-    def _count(self, name: str) -> int:
-        self._counts[name] = self._counts.get(name, 0) + 1
-        return self._counts[name]
 
     def _error(self, moment: Moment, attempt: Attempt) -> Step:
         failure = next(
