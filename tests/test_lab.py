@@ -285,11 +285,16 @@ def test_one_url_without_the_other_is_refused(lab: Lab, monkeypatch: pytest.Monk
         lab.run(lab.laboratory.result(proof, proof.snippet("do")))
 
 
-def test_server_that_does_not_start_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESTATE_SERVER_BIN", "/bin/false")
+def test_server_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     proof = load(CHARGE_TWICE)
+
+    async def run() -> None:
+        async with laboratory() as lab:
+            await lab.result(proof, proof.snippet("do"))
+
+    monkeypatch.setenv("RESTATE_SERVER_BIN", "/bin/false")
     with pytest.raises(LabError, match="did not become healthy"):
-        lab.run(lab.laboratory.result(proof, proof.snippet("do")))
+        asyncio.run(run())
 
 
 def test_missing_server_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from restate_guide.lab.outside import ORIGIN_HEADER, Outside, Received, outside
 from restate_guide.lab.processes import Nursery, Processes, processes, start_nursery
 from restate_guide.lab.proof import Proof
 from restate_guide.lab.reading import build_trace, read_tables, seconds_waited
-from restate_guide.lab.server import Server, external_urls, own_server, running_server
+from restate_guide.lab.server import OwnServers, Server, external_urls, running_server
 from restate_guide.lab.stimulus import Stimulus
 from restate_guide.lab.symptoms import Outcome
 from restate_guide.lab.trace import Call, Moment, Trace
@@ -55,8 +55,10 @@ class Result:
     """Wall time of the run."""
     waited: float
     """Seconds of it that the scenario itself had to wait: sleeps, slow answers, pauses of retries."""
-    ready: float
-    """Seconds until server and worker were ready."""
+    server_start: float
+    """Seconds until the server was healthy."""
+    worker_start: float
+    """Seconds until the first worker served; it starts beside the server."""
     versions: dict[str, str]
     """Of the server and the SDK."""
 
@@ -194,10 +196,11 @@ def decoded(response: httpx.Response) -> Json:
 
 
 class Laboratory:
-    """What runs have in common: the keeper, and a nursery for each hash seed that was asked for."""
+    """What runs have in common: the keeper, the nurseries, and a server ahead."""
 
-    def __init__(self, kept: Processes, nurseries: list[Nursery]) -> None:
+    def __init__(self, kept: Processes, servers: OwnServers, nurseries: list[Nursery]) -> None:
         self._processes = kept
+        self._servers = servers
         self._nurseries = nurseries
         self._runs = itertools.count(1)
 
@@ -249,7 +252,7 @@ class Laboratory:
 
     async def _perform(self, proof: Proof, snippet: Path, stimulus: Stimulus, say: Say) -> Result:
         began = time.monotonic()
-        folder = self._processes.folder / str(next(self._runs))
+        folder = self._processes.folder / f"run-{next(self._runs)}"
         folder.mkdir()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -263,7 +266,7 @@ class Laboratory:
             plan = Plan(snippet, stimulus, folder, listener, env, self._nursery)
             crew = witness.workers = await stack.enter_async_context(workers(plan, say))
             server = await stack.enter_async_context(
-                running_server(*urls) if urls else own_server(self._processes, folder)
+                running_server(*urls) if urls else self._servers.take()
             )
             port = listener.getsockname()[1]
             registering = asyncio.create_task(
@@ -274,7 +277,8 @@ class Laboratory:
             if not server.is_own:
                 stack.push_async_callback(_tidy, server, services, registered["id"])
             say("stage", "server and worker are ready")
-            ready = time.monotonic() - began
+            if server.is_own:
+                self._servers.prepare()
 
             lab = Lab(server, service, crew, say)
             proving = asyncio.create_task(proof.prove(lab))
@@ -294,7 +298,10 @@ class Laboratory:
             waited = seconds_waited(tables, crew.attempts, [*service.waited, *lab.given_up])
             say("stage", "ending server and worker")
         outcome = diagnose(trace, proof.promise)
-        return Result(trace, outcome, time.monotonic() - began, waited, ready, versions)
+        seconds = time.monotonic() - began
+        return Result(
+            trace, outcome, seconds, waited, server.start_seconds, crew.start_seconds, versions
+        )
 
     def _nursery(self, worker: int) -> Nursery:
         return self._nurseries[worker - 1]
@@ -307,7 +314,9 @@ async def laboratory() -> AsyncIterator[Laboratory]:
         # Two hash seeds: the first worker's, and its successor's.
         starting = [start_nursery(kept, seed) for seed in (1, 2)]
         nurseries = await asyncio.gather(*(stack.enter_async_context(n) for n in starting))
-        yield Laboratory(kept, list(nurseries))
+        servers = OwnServers(kept)
+        stack.push_async_callback(servers.close)
+        yield Laboratory(kept, servers, list(nurseries))
 
 
 class Witness:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -80,17 +81,19 @@ async def read_tables(server: Server, services: Sequence[str]) -> Tables:
         f"sys_invocation where target_service_name in ({names}) order by created_at, id"
     )
     ids = ", ".join(f"'{row['id']}'" for row in invocations) or "''"
-    journal = await server.query(
-        "select id, index, entry_type, name, entry_json, appended_at from sys_journal "
-        f"where id in ({ids}) order by id, index"
-    )
-    events = await server.query(
-        "select id, event_type, event_json from sys_journal_events "
-        f"where id in ({ids}) order by id, appended_at"
-    )
-    state = await server.query(
-        "select service_name, service_key, key, value_utf8 from state "
-        f"where service_name in ({names}) order by service_name, service_key, key"
+    journal, events, state = await asyncio.gather(
+        server.query(
+            "select id, index, entry_type, name, entry_json, appended_at from sys_journal "
+            f"where id in ({ids}) order by id, index"
+        ),
+        server.query(
+            "select id, event_type, event_json from sys_journal_events "
+            f"where id in ({ids}) order by id, appended_at"
+        ),
+        server.query(
+            "select service_name, service_key, key, value_utf8 from state "
+            f"where service_name in ({names}) order by service_name, service_key, key"
+        ),
     )
     return Tables(invocations, journal, events, state)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import itertools
 import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +73,9 @@ class Server:
         self.ingress = ingress
         self.admin = admin
         self.is_own = own
-        """Whether the lab started it, for this run only."""
+        """Whether the lab started it, for one run only."""
+        self.start_seconds = 0.0
+        """Until it was healthy, where the lab started it."""
 
     async def version(self) -> str:
         return str((await self.admin.get("/version")).raise_for_status().json()["version"])
@@ -111,10 +116,11 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def own_server(processes: Processes, folder: Path) -> AsyncIterator[Server]:
-    """A server of one's own, with a fresh data folder inside the run's folder and no TCP port."""
+    """A server of one's own, with a fresh data folder inside an empty folder, and no TCP port."""
     data, name = folder / "data", f"{folder.name}/server"
     env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
     binary = str(find_binary())
+    began = time.monotonic()
     argv = [binary, "--base-dir", str(data)]
     await processes.start(name, argv, {**env, **SETTINGS, "TMPDIR": str(folder)})
 
@@ -126,19 +132,59 @@ async def own_server(processes: Processes, folder: Path) -> AsyncIterator[Server
         server = Server(ingress, admin, own=True)
         healthy = asyncio.create_task(server.healthy())
         died = asyncio.create_task(processes.ends.of(name))
-        done, _ = await asyncio.wait(
-            {healthy, died}, timeout=START_LIMIT, return_when=asyncio.FIRST_COMPLETED
-        )
-        died.cancel()
-        if healthy not in done:
-            healthy.cancel()
-            raise LabError(
-                f"restate-server ({binary}) did not become healthy.\n{processes.log(name)}"
-            )
         try:
+            await asyncio.wait(
+                {healthy, died}, timeout=START_LIMIT, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not healthy.done():
+                log = processes.log(name)
+                raise LabError(f"restate-server ({binary}) did not become healthy.\n{log}")
+            server.start_seconds = time.monotonic() - began
             yield server
         finally:
+            healthy.cancel()
+            died.cancel()
             await processes.kill(name)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class OwnServers:
+    """Servers of one's own, the next two started while the runs before them go on."""
+
+    AHEAD = 2  # a proof's two variants run side by side
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._numbers = itertools.count(1)
+        self._ahead: collections.deque[asyncio.Task[tuple[contextlib.AsyncExitStack, Server]]]
+        self._ahead = collections.deque()
+
+    async def _start(self) -> tuple[contextlib.AsyncExitStack, Server]:
+        folder = self._processes.folder / f"server-{next(self._numbers)}"
+        folder.mkdir()
+        stack = contextlib.AsyncExitStack()
+        return stack, await stack.enter_async_context(own_server(self._processes, folder))
+
+    def prepare(self) -> None:
+        """Starts servers for the runs to come."""
+        while len(self._ahead) < self.AHEAD:
+            self._ahead.append(asyncio.create_task(self._start()))
+
+    @contextlib.asynccontextmanager
+    async def take(self) -> AsyncIterator[Server]:
+        """A fresh server for the time of one run."""
+        starting = self._ahead.popleft() if self._ahead else asyncio.create_task(self._start())
+        stack, server = await starting
+        async with stack:
+            yield server
+
+    async def close(self) -> None:
+        """Ends the servers that nobody took."""
+        for starting in self._ahead:
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LabError):
+                stack, _ = await starting
+                await stack.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import time
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ class Workers:
         """When something was last heard."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Has an exception once a worker is broken in a way that no stimulus asked for."""
+        self.start_seconds = 0.0
+        """From the fork of the first worker until it served."""
         self._plan = plan
         self._say = say
         self._serving = 0
@@ -61,6 +64,7 @@ class Workers:
         self._reports = await asyncio.start_unix_server(
             self._hear, str(self._plan.folder / "reports.sock")
         )
+        self._began = time.monotonic()
         self._watching = asyncio.create_task(self._serve())
 
     async def kill(self) -> None:
@@ -140,6 +144,8 @@ class Workers:
                 match report["report"]:
                     case "worker":
                         number = report["number"]
+                    case "serving" if number == 1:
+                        self.start_seconds = time.monotonic() - self._began
                     case "broken":
                         error = f"{self._plan.snippet.name} fails:\n{report['traceback']}"
                         self.failed.set_exception(SnippetError(error))
