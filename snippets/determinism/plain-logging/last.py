@@ -1,0 +1,38 @@
+"""Charges an order, and logs after the last step that it was charged."""
+
+import logging
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+console = logging.StreamHandler()
+console.addFilter(restate.RestateLoggingFilter())
+logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
+logger = logging.getLogger("checkout")
+
+checkout = restate.Service("Checkout")
+
+
+def charge(order: str) -> str:
+    response = httpx.post(f"{API_URL}/charges", json={"order": order})
+    return str(response.raise_for_status().json()["id"])
+
+
+def mail(receipt: str) -> None:
+    response = httpx.post(f"{API_URL}/emails", json={"receipt": receipt})
+    response.raise_for_status()
+
+
+@checkout.handler()
+async def pay(ctx: restate.Context, order: str) -> str:
+    logger.info("charging %s", order)
+    receipt = await ctx.run_typed("charge", charge, order=order)
+    await ctx.run_typed("mail", mail, receipt=receipt)
+    logger.info("charged %s", receipt)
+    return receipt
+
+
+app = restate.app([checkout])
