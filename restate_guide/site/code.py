@@ -59,7 +59,9 @@ def lines(source: str) -> tuple[Line, ...]:
     """The lines of a Python file."""
     found: list[list[Token]] = [[]]
     for kind, value in PythonLexer(stripnl=False).get_tokens(source):
-        style = next((letter for within, letter in COLOURED if kind in within), "")
+        style = next(
+            (letter for within, letter in COLOURED if kinds.is_token_subtype(kind, within)), ""
+        )
         for at, part in enumerate(value.split("\n")):
             if at:
                 found.append([])
@@ -104,7 +106,11 @@ def _differing(before: Sequence[Line], after: Sequence[Line]) -> Iterator[Row]:
             yield None, replace(line, changed=True)
         return
     alike, at, to = max(
-        ((_likeness(one, other), i, j) for i, one in enumerate(before) for j, other in enumerate(after)),
+        (
+            (_likeness(one, other), i, j)
+            for i, one in enumerate(before)
+            for j, other in enumerate(after)
+        ),
         key=lambda found: found[0],
     )
     if alike < ALIKE:
@@ -148,11 +154,7 @@ def _compared(left: Line, right: Line) -> Row:
 
 def _words(line: Line) -> list[Token]:
     """A line's tokens, cut further into words, as whole tokens are too coarse to compare."""
-    return [
-        replace(token, text=word)
-        for token in line.tokens
-        for word in words_of(token.text)
-    ]
+    return [replace(token, text=word) for token in line.tokens for word in words_of(token.text)]
 
 
 def words_of(text: str) -> list[str]:
@@ -161,7 +163,7 @@ def words_of(text: str) -> list[str]:
 
 
 def heart(source: str) -> range:
-    """The lines of a snippet that its rule is about: its functions and classes, without the rest."""
+    """The lines of a snippet that its rule is about: its functions and classes, no more."""
     body = [
         node
         for node in ast.parse(source).body

@@ -9,11 +9,11 @@ from xml.etree.ElementTree import Element
 Content = Element | str | None | Iterable["Content"]
 
 _CONTROL = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
-"""Control characters and their pictures (␛): in a page they would be invisible, or not well-formed."""
+"""Control characters and their pictures (␛): themselves they would be invisible in a page."""
 
 
 def el(tag: str, *content: Content, **attributes: str | None) -> Element:
-    """An element with its content; `class_` gives the attribute `class`, `data_x` gives `data-x`."""
+    """An element with its content; `class_` is the attribute `class`, `data_x` is `data-x`."""
     element = Element(tag)
     for name, value in attributes.items():
         if value is not None:
@@ -39,15 +39,13 @@ def append(element: Element, content: Content) -> None:
 
 
 def text(plain: str) -> str:
-    """Plain text as Python-Markdown's serializer wants it: it leaves alone what looks like an entity."""
+    """Plain text for Python-Markdown's serializer, which takes `&lt;` in it for an entity."""
     return plain.translate(_CONTROL).replace("&", "&amp;")
 
 
 def prose(sentence: str) -> list[Content]:
     """A sentence in which `this` is code."""
-    return [
-        el("code", piece) if at % 2 else piece for at, piece in enumerate(sentence.split("`"))
-    ]
+    return [el("code", piece) if at % 2 else piece for at, piece in enumerate(sentence.split("`"))]
 
 
 def classes(*names: str | None) -> str | None:

@@ -9,8 +9,8 @@ Alone on a line:
     [[symptoms]]                every symptom, with the rules that show it
     [[moments RDD102]]          a rule in three moments, for the front page
 
-Within a sentence, `[[RDD102]]` is a link to the rule. It is a Python-Markdown extension, not an MkDocs
-hook, so that other generators that run Python-Markdown show the same.
+Within a sentence, `[[RDD102]]` is a link to the rule. This is a Python-Markdown extension, not an
+MkDocs hook, so that other generators that run Python-Markdown show the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PLACE = "guide-directive"
 """Tag of the element that keeps a directive's place until all text around it is parsed."""
 
 AFTER_ATTRIBUTE_LISTS_BEFORE_CONTENTS = 7
-"""So nothing takes what stands in the evidence for Markdown, and headings still get into the contents."""
+"""So nothing takes what stands in the evidence for Markdown, and headings get into the contents."""
 
 
 class DirectiveError(CatalogueError):
@@ -213,7 +213,7 @@ def name_heading(root: Element, rule_id: str) -> None:
 
 
 def where(says: str, root: Path) -> str:
-    """The pages and lines on which a directive stands; an extension isn't told which page it renders."""
+    """The pages and lines on which a directive stands: an extension isn't told what it renders."""
     found = [
         f"{page.relative_to(root)}:{number}"
         for page in sorted((root / "docs").rglob("*.md"))

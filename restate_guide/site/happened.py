@@ -87,7 +87,7 @@ def trace(entry: book.Entry, recorded: Trace, line: LineLink) -> list[Element]:
 
 
 def steps_of(told: Sequence[Story], line: LineLink) -> Element:
-    """All invocations, step by step; what a step did stands in the journal's lane or the outside's."""
+    """All invocations, step by step, with a lane for the journal and one for the outside."""
     return el(
         "section",
         el("p", el("span", "journal"), el("span", "outside"), class_="lanes", aria_hidden="true"),
@@ -105,7 +105,9 @@ def calls(made: Sequence[Call]) -> Element:
 def _call(call: Call) -> list[Content]:
     given = "" if call.input is None else compact(call.input)
     answer: Content = (
-        "no answer" if call.status is None else [f"{call.status} ", el("code", compact(call.answer))]
+        "no answer"
+        if call.status is None
+        else [f"{call.status} ", el("code", compact(call.answer))]
     )
     return [el("code", f"{call.target}({given})"), " → ", answer]
 
@@ -291,7 +293,9 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
     """
     claim = entry.aside(name)
     which: Content = (
-        label(claim.snippet) if claim.snippet in ("do", "dont") else el("code", f"{claim.snippet}.py")
+        label(claim.snippet)
+        if claim.snippet in ("do", "dont")
+        else el("code", f"{claim.snippet}.py")
     )
     return [
         el("p", prose(claim.sentence), class_="claim"),

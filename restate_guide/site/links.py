@@ -1,4 +1,4 @@
-"""Addresses within the site, as paths in docs/: the generator turns them into URLs and checks them."""
+"""Addresses within the site, as paths in docs/: the generator makes them URLs and checks them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def _moment(
 
 
 def _code(entry: Entry, variant: str) -> list[Element]:
-    """The snippet in its own words, and without its imports, marked against the other of the pair."""
+    """The snippet in its own words, without its imports, marked against the other of the pair."""
     rule = entry.rule
     source = rule.snippet(variant)
     rows = code.rows(rule.snippet("dont"), rule.snippet("do"))
@@ -65,8 +65,8 @@ def _code(entry: Entry, variant: str) -> list[Element]:
         for line in (row[0 if variant == "dont" else 1] for row in rows)
         if line and line.number in code.heart(source)
     ]
-    about = ast.get_docstring(ast.parse(source)) or ""
-    return [el("p", about.splitlines()[0]), listing(rule, variant, lines)]
+    about, _, _ = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
+    return [el("p", about), listing(rule, variant, lines)]
 
 
 def _story(entry: Entry, variant: str) -> Element:

@@ -1,7 +1,7 @@
-"""The story of a run: its trace as steps in a reader's words, each with what it did to the journal and
-to the outside world.
+"""The story of a run: its trace as steps in a reader's words.
 
-Nothing here is inferred beyond the trace: a step is one or a few of its moments that belong together.
+Each step is one or a few moments of the trace that belong together, with what they did to the journal
+and to the world outside. Nothing is inferred beyond the trace.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def stories(trace: Trace, promised: Mapping[str, int] | None = None) -> list[Sto
     """The story of each invocation.
 
     Args:
-        promised: how often each effect and each log line may come about; what isn't named may at will.
+        promised: how often each effect and each log line may come about; others may at will.
     """
     counts = Counts(promised or {})
     return [
@@ -233,8 +233,12 @@ class _Teller:
 
     def _effect(self, moment: Moment, effect: Effect | None) -> Step:
         name = effect.effect if effect else moment.text
-        sent: Words = (" ", Code(compact(effect.body))) if effect and effect.body is not None else ()
-        key: Words = (", key ", Code(effect.idempotency_key)) if effect and effect.idempotency_key else ()
+        sent: Words = (
+            (" ", Code(compact(effect.body))) if effect and effect.body is not None else ()
+        )
+        key: Words = (
+            (", key ", Code(effect.idempotency_key)) if effect and effect.idempotency_key else ()
+        )
         if effect and effect.duplicate:
             words: Words = (Code(name), *sent, *key, ": known, nothing comes about")
             return Step("effect", words, lines_of(moment), Mark("known", "–"))
@@ -255,7 +259,8 @@ class _Teller:
         else:
             error = first_line(failure.message if failure else moment.text)
             words = ("The attempt ends with ", *code, Code(shortened(error)))
-        if attempt.number == len(self._invocation.attempts) and self._invocation.status == "paused":
+        is_last = attempt.number == self._invocation.attempts[-1].number
+        if is_last and self._invocation.status == "paused":
             words = (*words, "; the server pauses the invocation")
         return Step("harm", words, lines_of(moment))
 
@@ -278,7 +283,9 @@ class _Teller:
             seen: Words = (": the server sees ", Code(BROKEN_CONNECTION)) if broke else ()
             return Step("harm", ("The worker is killed", *seen))
         if moment.what == "suspended":
-            return Step("end", ("The attempt ends: it waits for what the journal doesn’t hold yet",))
+            return Step(
+                "end", ("The attempt ends: it waits for what the journal doesn’t hold yet",)
+            )
         return Step("end", ("The server ends the attempt",))
 
 
@@ -300,8 +307,7 @@ def _answers_in_one(steps: Iterator[Step]) -> Iterator[Step]:
 
 def _merged(answers: Sequence[Step]) -> Step:
     names = [
-        next((word for word in step.words if isinstance(word, Code)), Code("?"))
-        for step in answers
+        next((word for word in step.words if isinstance(word, Code)), Code("?")) for step in answers
     ]
     listed: list[str | Code] = []
     for at, name in enumerate(names):
@@ -356,7 +362,7 @@ def asked_for(moment: Moment) -> Words:
 
 
 def value_of(entry: Entry | None) -> Words:
-    """What an entry holds, after a colon; an empty payload is what a function without result leaves."""
+    """What an entry holds, after a colon; a function without a result leaves an empty payload."""
     if entry is None or entry.value is None:
         return ()
     return (": nothing",) if entry.value == "" else (": ", Code(compact(entry.value)))

@@ -1,0 +1,457 @@
+"""The built site: what its pages show, where its links lead, and how it is in a browser."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import html.parser
+import http.server
+import os
+import re
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+from restate_guide import catalogue
+from restate_guide.catalogue import Rule
+from restate_guide.lab import evidence
+from restate_guide.lab.evidence import Observed
+from restate_guide.site.elements import prose
+
+ROOT = Path(__file__).parent.parent
+RULE = "rules/determinism/run-action-not-idempotent/"
+PAGES = ("", RULE, "rules/determinism/")
+"""The front page, a rule, a chapter: one of each kind."""
+VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "path", "source", "wbr"}
+
+# The site
+
+
+@dataclass(frozen=True)
+class Site:
+    """Two builds of the site, and what building them said."""
+
+    folder: Path
+    offline: Path
+    output: str
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The site, built once for all processes of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    online, offline, said = shared / "site", shared / "site-offline", shared / "site.txt"
+    with (shared / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            building = [build(online, {}), build(offline, {"OFFLINE": "true"})]
+            output = "".join(process.communicate()[0] for process in building)
+            assert [process.returncode for process in building] == [0, 0], output
+            said.write_text(output)
+    return Site(online, offline, said.read_text())
+
+
+def build(folder: Path, settings: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@dataclass
+class Node:
+    """An element of a page."""
+
+    tag: str
+    attributes: dict[str, str]
+    children: list[Node | str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Node]:
+        yield self
+        for child in self.children:
+            if isinstance(child, Node):
+                yield from child
+
+    def all(self, *classes: str) -> list[Node]:
+        """The elements within that have all these classes."""
+        wanted = set(classes)
+        return [node for node in self if wanted <= set(node.attributes.get("class", "").split())]
+
+    @property
+    def text(self) -> str:
+        return "".join(child if isinstance(child, str) else child.text for child in self.children)
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+
+class Parser(html.parser.HTMLParser):
+    """Reads a page into nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = [Node("page", {})]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        node = Node(tag, {name: value or "" for name, value in attrs})
+        self.open[-1].children.append(node)
+        if tag not in VOID:
+            self.open.append(node)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in [node.tag for node in self.open]:
+            while self.open.pop().tag != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].children.append(data)
+
+
+@functools.cache
+def parsed(path: Path) -> Node:
+    parser = Parser()
+    parser.feed(path.read_text())
+    return parser.open[0]
+
+
+def rule_pages(site: Site) -> list[tuple[Rule, Node]]:
+    """Every rule with its page."""
+    found = [(rule, parsed(site.folder / rule.url / "index.html")) for rule in catalogue.rules()]
+    assert found
+    return found
+
+
+def plain(sentence: str) -> str:
+    """A sentence as it reads once its `code` is marked up."""
+    return "".join(p if isinstance(p, str) else getattr(p, "text", "") for p in prose(sentence))
+
+
+def test_building_says_nothing(site: Site) -> None:
+    said = [line for line in site.output.splitlines() if not line.startswith("INFO")]
+    assert said == []
+
+
+def test_every_pair_stands_on_its_page_as_it_is_in_its_files(site: Site) -> None:
+    for rule, page in rule_pages(site):
+        (pair,) = page.all("pair")
+        for variant in ("dont", "do"):
+            (side,) = pair.all("side", variant)
+            lines = [line for line in side.all("l") if "gap" not in line.attributes["class"]]
+            shown = [
+                "".join(c if isinstance(c, str) else c.text for c in line.children[1:])
+                for line in lines
+            ]
+            assert "".join(shown) == rule.snippet(variant), rule.id
+            marked = {line.attributes["id"] for line in side.all("changed")}
+            signs = {line.attributes["id"] for line in lines if line.all("g")[0].text[4] in "−+"}
+            assert marked == signs != set(), f"{rule.id}: what differs is told by colour alone"
+
+
+def test_every_rule_page_shows_what_was_measured(site: Site) -> None:
+    for rule, page in rule_pages(site):
+        found = evidence.read(rule.folder / "evidence.json")
+        (happened,) = page.all("happened")
+        for variant, observed in (("dont", found.dont), ("do", found.do)):
+            (run,) = happened.all("run", variant)
+            shows(rule, run, observed)
+        words = page.words
+        assert plain(found.stimulus) in words, rule.id
+        for fact in (*found.proven_on.values(), *(s.title for s in found.survives), rule.severity):
+            assert fact in words, rule.id
+        for name, aside in found.asides.items():
+            assert plain(aside.sentence) in words, f"{rule.id} lacks [[aside {rule.id} {name}]]"
+
+
+def shows(rule: Rule, run: Node, observed: Observed) -> None:
+    """One variant's verdict, attempts, journals, errors and effects are all there."""
+    trace = observed.trace
+    assert observed.verdict.sentence.split() == run.all("sentence")[0].words.split(), rule.id
+    numbers = [a.number for i in trace.invocations for a in i.attempts]
+    told = "".join(node.words for node in run.all("attempt"))
+    for number in numbers:
+        assert re.search(rf"Attempts? {number}\b|to {number}\b|Attempts \d to", told), rule.id
+    created = [effect for effect in trace.effects if not effect.duplicate and effect.attempt]
+    made = run.all("mark", "came-about") + [
+        mark for mark in run.all("mark", "too-often") if "outside" in mark.text
+    ]
+    assert len(made) >= len(created), f"{rule.id}: an effect is missing in the story"
+    rows = [row for row in run if row.tag == "tr"]
+    entries = sum(len(invocation.journal) for invocation in trace.invocations)
+    tables = len([node for node in run if node.tag == "thead"])
+    assert len(rows) - tables == entries + len(trace.effects) + len(trace.state), rule.id
+    for failure in trace.failures():
+        assert failure.code in run.text, rule.id
+
+
+def test_links_lead_to_pages_files_and_lines_that_are_there(site: Site) -> None:
+    broken = []
+    for folder in (site.folder, site.offline):
+        for path in folder.rglob("*.html"):
+            for link in links(parsed(path)):
+                parts = urlsplit(link)
+                if parts.scheme or path.name == "404.html":
+                    continue
+                target = path.parent / unquote(parts.path) if parts.path else path
+                if target.is_dir():
+                    target /= "index.html"
+                if not target.is_file():
+                    broken.append(f"{path.relative_to(folder)}: {link}")
+                elif (
+                    parts.fragment
+                    and target.suffix == ".html"
+                    and not has_id(target, parts.fragment)
+                ):
+                    broken.append(f"{path.relative_to(folder)}: {link} (no such anchor)")
+    assert broken == []
+
+
+def links(page: Node) -> list[str]:
+    return [
+        node.attributes[name]
+        for node in page
+        for name in ("href", "src")
+        if name in node.attributes
+    ]
+
+
+@functools.cache
+def ids(path: Path) -> list[str]:
+    return [node.attributes["id"] for node in parsed(path) if "id" in node.attributes]
+
+
+def has_id(path: Path, fragment: str) -> bool:
+    return unquote(fragment) in ids(path)
+
+
+def test_ids_are_unique_on_a_page(site: Site) -> None:
+    for path in site.folder.rglob("*.html"):
+        assert len(ids(path)) == len(set(ids(path))), path.relative_to(site.folder)
+
+
+def test_every_page_has_a_title_and_a_description_of_its_own(site: Site) -> None:
+    pages = [parsed(path) for path in site.folder.rglob("index.html")]
+    titles = [next(node.text for node in page if node.tag == "title") for page in pages]
+    described = [
+        node.attributes["content"]
+        for page in pages
+        for node in page
+        if node.attributes.get("name") == "description"
+    ]
+    assert len(set(titles)) == len(set(described)) == len(pages)
+    assert all(len(words) > 40 for words in described)
+    for rule, page in rule_pages(site):
+        title = next(node.text for node in page if node.tag == "title")
+        assert title.startswith(f"{rule.id}: {rule.title.replace('`', '')} – ")
+
+
+def test_pages_name_no_path_of_this_machine(site: Site) -> None:
+    for path in site.folder.rglob("*"):
+        if path.suffix in {".html", ".json", ".js", ".css", ".xml"}:
+            assert str(ROOT) not in path.read_text(), path
+
+
+# In a browser
+
+
+@pytest.fixture(scope="session")
+def origin(site: Site) -> Iterator[str]:
+    """Where the built site is served."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(site.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Debian's Chromium, for which no other host than this one exists."""
+    browser = playwright.chromium.launch(
+        executable_path="/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None,
+        args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"],
+    )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def wide(chromium: Browser) -> Iterator[Page]:
+    """A window in which a pair has room side by side."""
+    with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
+        yield context.new_page()
+
+
+@pytest.fixture
+def phone(chromium: Browser) -> Iterator[Page]:
+    with chromium.new_context(viewport={"width": 390, "height": 844}) as context:
+        yield context.new_page()
+
+
+def left_and_top(page: Page, selector: str) -> tuple[float, float]:
+    box = page.locator(selector).first.bounding_box()
+    assert box is not None, f"{selector} is not to be seen"
+    return box["x"], box["y"]
+
+
+@pytest.mark.browser
+def test_a_rule_shows_pair_trace_and_box(wide: Page, origin: str) -> None:
+    wide.goto(origin + RULE)
+    for selector in (
+        ".pair .listing",
+        ".happened .steps",
+        ".mark.too-often",
+        ".admonition.corrects",
+    ):
+        assert wide.locator(selector).first.is_visible(), selector
+    dont, do = left_and_top(wide, ".side.dont"), left_and_top(wide, ".side.do")
+    assert dont[0] < do[0]
+    assert dont[1] == do[1]
+    wide.locator(".admonition.corrects summary").first.click()
+    assert wide.locator(".admonition.corrects .steps").first.is_visible()
+
+
+@pytest.mark.browser
+def test_on_a_phone_nothing_makes_the_page_go_sideways(phone: Page, origin: str) -> None:
+    widest = max(
+        catalogue.rules(), key=lambda rule: len((rule.folder / "evidence.json").read_text())
+    )
+    for url in (*PAGES, widest.url, "symptoms/", "corrects/", "how-it-is-proven/"):
+        phone.goto(origin + url, wait_until="domcontentloaded")
+        width = phone.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, f"{url or 'front page'} is {width} pixels wide"
+    phone.goto(origin + RULE)
+    assert left_and_top(phone, ".side.dont")[1] < left_and_top(phone, ".side.do")[1]
+    code = phone.locator(".side.dont .listing").first
+    assert code.evaluate("box => box.scrollWidth > box.clientWidth"), "code scrolls in its box"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_asked_of_another_origin(chromium: Browser, origin: str, scheme: str) -> None:
+    asked: list[str] = []
+    dark = scheme == "dark"
+    with chromium.new_context(color_scheme="dark" if dark else "light") as context:
+        context.on("request", lambda request: asked.append(request.url))
+        page = context.new_page()
+        for url in PAGES:
+            page.goto(origin + url, wait_until="networkidle")
+        search(page, "journal")
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith(origin)] == []
+    assert (brightness(paper) < 0.5) == dark
+
+
+def brightness(colour: str) -> float:
+    return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3 / 255
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_read_without_javascript(chromium: Browser, origin: str, scheme: str) -> None:
+    dark = scheme == "dark"
+    with chromium.new_context(
+        java_script_enabled=False, color_scheme="dark" if dark else "light"
+    ) as context:
+        page = context.new_page()
+        page.goto(origin + RULE)
+        for selector in (".pair .listing", ".verdict", ".happened .steps", ".facts", ".admonition"):
+            assert page.locator(selector).first.is_visible(), selector
+        page.locator("summary", has_text="The journal").first.click()
+        assert page.locator(".happened table").first.is_visible()
+        assert not page.locator(".md-search__input").is_visible(), "search needs JavaScript"
+        # No script can be asked for the colours, so a picture tells them.
+        picture = page.screenshot(clip={"x": 2, "y": 200, "width": 1, "height": 1})
+        assert (picture_brightness(picture) < 0.5) == dark
+        page.goto(origin)
+        assert page.locator(".moment .listing").count() == 2
+        page.goto(origin + "rules/determinism/")
+        assert page.locator("table.rules tbody tr").count() >= 1
+        assert page.locator("svg.across").is_visible()
+
+
+def picture_brightness(png: bytes) -> float:
+    """How bright a PNG of a single pixel is."""
+    data = b"".join(
+        png[at + 8 : at + 8 + int.from_bytes(png[at : at + 4], "big")]
+        for at in range(8, len(png))
+        if png[at + 4 : at + 8] == b"IDAT"
+    )
+    return sum(zlib.decompress(data)[1:4]) / 3 / 255
+
+
+def search(page: Page, words: str) -> list[str]:
+    """The headings of what search finds, best first."""
+    page.locator(".md-search__input").click()
+    page.locator(".md-search__input").fill("")
+    page.locator(".md-search__input").press_sequentially(words)
+    results = page.locator(".md-search-result__item")
+    results.first.wait_for()
+    page.wait_for_function(
+        "document.querySelector('.md-search-result__meta').innerText.match(/\\d/)"
+    )
+    return [text.split("\n")[0] for text in results.all_inner_texts()]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "words",
+    ["RDD102", "idempotency key", "Give every charge an idempotency key", "charged twice"],
+)
+def test_search_finds_a_rule_by_id_title_and_symptom(wide: Page, origin: str, words: str) -> None:
+    wide.goto(origin + "rules/", wait_until="networkidle")
+    found = search(wide, words)
+    assert any(heading.startswith("RDD102") for heading in found[:8]), found
+
+
+@pytest.mark.browser
+def test_search_finds_an_error_code(wide: Page, origin: str) -> None:
+    mismatching = [r.id for r in catalogue.rules() if r.symptom == "journal-mismatch"]
+    wide.goto(origin + "rules/", wait_until="networkidle")
+    found = search(wide, "RT0016")
+    assert any(heading.split()[0] in mismatching for heading in found), found
+
+
+@pytest.mark.browser
+def test_the_offline_build_opens_from_a_folder(chromium: Browser, site: Site) -> None:
+    asked: list[str] = []
+    with chromium.new_context() as context:
+        context.on("request", lambda request: asked.append(request.url))
+        page = context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((site.offline / "index.html").as_uri())
+        page.get_by_role("link", name="Symptoms").first.click()
+        page.locator(f"a[href$='{Path(RULE).name}.html']").first.click()
+        assert page.locator(".pair .listing").first.is_visible()
+        assert any(heading.startswith("RDD102") for heading in search(page, "RDD102"))
+        assert errors == []
+    # The shim loads its worker into a frame without an address of its own.
+    assert [
+        url for url in asked if urlsplit(url).scheme not in {"file", "about", "data", "blob"}
+    ] == []
