@@ -78,8 +78,8 @@ class Rule:
     @property
     def sentence(self) -> str:
         """The rule in one sentence: the first paragraph below the page's heading."""
-        paragraphs = [p for p in self.text.split("\n\n") if p.strip() and not p.startswith("#")]
-        return " ".join(paragraphs[0].split())
+        _, _, below = self.text.partition(f"# {self.title}\n")
+        return " ".join(below.strip().partition("\n\n")[0].split())
 
     def section(self, heading: str) -> str:
         """The Markdown of one section, without its heading."""

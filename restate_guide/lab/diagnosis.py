@@ -9,11 +9,14 @@ from restate_guide.lab.symptoms import (
     EffectRepeated,
     Holds,
     JournalMismatch,
+    KeyBlocked,
     LineRepeated,
+    NotCompensated,
     Outcome,
     PreconditionFailed,
     RetriedUntilPaused,
     SecretExposed,
+    ServedUnverified,
     WaitsForever,
     WorkerBlocked,
     WrongValue,
@@ -39,7 +42,12 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
         return SecretExposed(known_from)
     if seconds := trace.measured.get("worker blocked for at least"):
         return WorkerBlocked(seconds)
-    if any(call.status is None for call in trace.calls):
+    if seconds := trace.measured.get("key blocked for at least"):
+        return KeyBlocked(seconds)
+    if request := trace.measured.get("served unverified"):
+        return ServedUnverified(request)
+    calls = [call for call in trace.calls if not call.abandoned]
+    if any(call.status is None for call in calls):
         waiting = next(i for i in trace.invocations if i.status != "completed")
         return WaitsForever(waiting.status)
     counts = trace.effect_counts()
@@ -55,7 +63,12 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
             return LineRepeated(line, lines[line])
         if lines.get(line, 0) < times:
             return EffectMissing(f"log line {line!r}")
-    for call, right in zip(trace.calls, promise.answers, strict=True):
+    for table, rows in promise.rows.items():
+        if len(trace.rows.get(table, [])) > rows:
+            return NotCompensated(table, len(trace.rows[table]) - rows)
+        if len(trace.rows.get(table, [])) < rows:
+            return EffectMissing(f"a row in {table}")
+    for call, right in zip(calls, promise.answers, strict=True):
         if call.answer != right:
             return WrongValue(right=right, got=call.answer)
     return promise
@@ -71,5 +84,5 @@ def mismatch(failure: Failure) -> JournalMismatch:
     elif field := re.search(r"- Difference:\s+(\w+): (.*?) != (.*?)\s*$", message, re.S):
         was, now = f"{field[1]} {field[2]}", f"{field[1]} {field[3]}"
     else:
-        was, now = "something else", message.strip().splitlines()[-1].strip()
+        was, now = "something else", message.strip().splitlines()[-1].strip(" -")
     return JournalMismatch(failure.command or 0, was=was, now=now)

@@ -15,7 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +27,15 @@ from restate_guide.lab.errors import LabError
 from restate_guide.lab.outside import ORIGIN_HEADER, Outside, Received, outside
 from restate_guide.lab.processes import Nursery, Processes, processes, start_nursery
 from restate_guide.lab.proof import Proof
-from restate_guide.lab.reading import build_trace, read_tables, seconds_waited
-from restate_guide.lab.server import OwnServers, Server, external_urls, running_server
+from restate_guide.lab.reading import build_trace, read_database, read_tables, seconds_waited
+from restate_guide.lab.gate import Gate
+from restate_guide.lab.server import (
+    INGRESS_URL,
+    OwnServers,
+    Server,
+    external_urls,
+    running_server,
+)
 from restate_guide.lab.stimulus import Stimulus
 from restate_guide.lab.symptoms import Outcome
 from restate_guide.lab.trace import Call, Moment, Trace
@@ -80,12 +87,25 @@ class Event:
 class Lab:
     """What a proof has in its hands: calls at the ingress, the outside world, the server's tables."""
 
-    def __init__(self, server: Server, service: Outside, crew: Workers, say: Say) -> None:
+    def __init__(
+        self,
+        snippet: Path,
+        stimulus: Stimulus,
+        server: Server,
+        service: Outside,
+        crew: Workers,
+        worker_url: str,
+        say: Say,
+    ) -> None:
         self.outside = service
+        self.worker_url = worker_url
+        """Where the server reaches the worker, and so could anybody else."""
         self.calls: list[Call] = []
         self.measured: dict[str, Json] = {}
         self.given_up: list[tuple[float, float]] = []
         """From when until when calls waited that got no answer."""
+        self._snippet = snippet
+        self._stimulus = stimulus
         self._server = server
         self._workers = crew
         self._say = say
@@ -118,7 +138,12 @@ class Lab:
         paused = asyncio.create_task(self._paused(target))
         try:
             ends: set[asyncio.Future[Any]] = {answering, paused, self._workers.failed}
-            await self._first_of(ends, patience)
+            try:
+                await self._first_of(ends, patience)
+            except asyncio.CancelledError:
+                self.calls[place] = replace(self.calls[place], abandoned=True)
+                self._say("answer", f"{target}: the caller hangs up")
+                raise
             if not answering.done():
                 if not paused.done():
                     self.given_up.append((began, time.time()))
@@ -163,6 +188,34 @@ class Lab:
                     for moment in attempt.moments
                 )
             )
+
+    async def operate(self, action: str, target: str, **parameters: str) -> int:
+        """Does what an operator does to an invocation that isn't completed.
+
+        Args:
+            action: `cancel`, `kill`, `pause`, `resume` …, as in the admin API.
+            target: of the invocation (`Checkout/pay`).
+            parameters: of the admin API, for instance `deployment="latest"`.
+
+        Returns:
+            HTTP status of the admin API's answer.
+        """
+        rows = await self.query(
+            f"select id from sys_invocation where target = '{target}' and status != 'completed'"
+        )
+        self._say("stage", f"the operator: {action} {target}")
+        path = f"/invocations/{rows[0]['id']}/{action}"
+        return (await self._server.admin.patch(path, params=parameters)).status_code
+
+    async def deploy(self, snippet: str) -> None:
+        """Registers another snippet of the rule as a new deployment, at an address of its own."""
+        port = await self._workers.deploy(self._snippet.with_stem(snippet))
+        await self._server.register(port, request_response=self._stimulus.request_response)
+        self._say("stage", f"{snippet}.py is registered as a new deployment")
+
+    async def serve(self, attribute: str) -> str:
+        """Serves another ASGI application of the snippet, for callers from outside; its URL."""
+        return f"http://127.0.0.1:{await self._workers.deploy(self._snippet, attribute)}"
 
     async def query(self, sql: str) -> list[dict[str, Json]]:
         """Asks the server's own tables."""
@@ -258,16 +311,30 @@ class Laboratory:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             say("stage", "starting server and worker")
             if urls := external_urls():
+                if proof.server:
+                    raise LabError(
+                        f"{proof.rule} needs a server with {', '.join(proof.server)} set, and the lab "
+                        f"can't set that on one that already runs. Unset {INGRESS_URL} for it."
+                    )
                 await stack.enter_async_context(_alone())
             witness = Witness(stimulus, say)
             service = await stack.enter_async_context(outside(witness.on_received))
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
-            env = {"API_URL": service.url, "ORIGIN_HEADER": ORIGIN_HEADER, "TMPDIR": str(folder)}
+            database = folder / "database.sqlite3"
+            gate = await stack.enter_async_context(Gate.open())
+            env = {
+                "API_URL": service.url,
+                "DATABASE": str(database),
+                "INGRESS_URL": gate.url,
+                "ORIGIN_HEADER": ORIGIN_HEADER,
+                "TMPDIR": str(folder),
+            }
             plan = Plan(snippet, stimulus, folder, listener, env, self._nursery)
             crew = witness.workers = await stack.enter_async_context(workers(plan, say))
             server = await stack.enter_async_context(
-                running_server(*urls) if urls else self._servers.take()
+                running_server(*urls) if urls else self._servers.take(proof.server)
             )
+            gate.leads_to(server)
             port = listener.getsockname()[1]
             registering = asyncio.create_task(
                 server.register(port, request_response=stimulus.request_response)
@@ -280,7 +347,8 @@ class Laboratory:
             if server.is_own:
                 self._servers.prepare()
 
-            lab = Lab(server, service, crew, say)
+            worker_url = f"http://127.0.0.1:{port}"
+            lab = Lab(snippet, stimulus, server, service, crew, worker_url, say)
             proving = asyncio.create_task(proof.prove(lab))
             sleeping = asyncio.create_task(_kill_in_sleep(server, crew, stimulus))
             stack.callback(proving.cancel)
@@ -289,7 +357,13 @@ class Laboratory:
 
             tables = await read_tables(server, services)
             trace = build_trace(
-                tables, crew.attempts, service.ledger, lab.calls, lab.measured, proof.varies
+                tables,
+                crew.attempts,
+                service.ledger,
+                lab.calls,
+                read_database(database),
+                lab.measured,
+                proof.varies,
             )
             versions = {
                 "restate-server": await server.version(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,9 +87,8 @@ def observed(result: Result) -> Observed:
 
 def verdict(outcome: Outcome) -> Verdict:
     """An outcome as it is recorded."""
-    return Verdict(
-        outcome.kind, outcome.title, outcome.short, outcome.sentence, values=asdict(outcome)
-    )
+    values = {name: value for name, value in asdict(outcome).items() if value != {}}
+    return Verdict(outcome.kind, outcome.title, outcome.short, outcome.sentence, values)
 
 
 @dataclass(frozen=True)
@@ -163,8 +161,8 @@ async def prove(laboratory: Laboratory, proof: Proof) -> Proven:
 
 
 def dumps(recorded: Evidence) -> str:
-    """The text of an `evidence.json`; fields in the order of their types."""
-    return json.dumps(asdict(recorded), indent=1, ensure_ascii=False) + "\n"
+    """The text of an `evidence.json`: fields in the order of their types, and none that says nothing."""
+    return _adapter.dump_json(recorded, indent=1, exclude_defaults=True).decode() + "\n"
 
 
 def read(path: Path) -> Evidence:

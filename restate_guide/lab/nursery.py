@@ -26,6 +26,8 @@ class Request(TypedDict):
     """Its name, `3/worker-1`."""
     number: int
     snippet: str
+    attribute: str
+    """What of the snippet is served."""
     reports: str
     """Path of the Unix socket for its reports."""
     crash: dict[str, str]
@@ -75,6 +77,7 @@ class Nursery:
                 os.environ.update(request["env"])
                 code = self.worker.main(
                     request["snippet"],
+                    request["attribute"],
                     request["reports"],
                     request["number"],
                     listener,

@@ -46,6 +46,8 @@ class Proof:
     prove: Callable[[Lab], Coroutine[None, None, None]]
     """Makes the calls."""
     asides: Mapping[str, Aside]
+    server: Mapping[str, str]
+    """Settings that its server needs beyond the lab's own, as environment variables."""
     varies: Mapping[str, str]
     """Patterns of what this rule's snippets make up anew in each run, by the kind they are named."""
 
@@ -76,6 +78,7 @@ def load(folder: Path) -> Proof:
             symptom=module.EXPECTED["dont"],
             prove=module.prove,
             asides=getattr(module, "ASIDES", {}),
+            server=getattr(module, "SERVER", {}),
             varies=getattr(module, "VARIES", {}),
         )
     except (AttributeError, KeyError, IndexError) as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -213,6 +216,7 @@ def build_trace(
     attempts: Sequence[AttemptReports],
     ledger: Sequence[Received],
     calls: Sequence[Call],
+    rows: Mapping[str, list[dict[str, Json]]],
     measured: Mapping[str, Json],
     varies: Mapping[str, str],
 ) -> Trace:
@@ -262,7 +266,9 @@ def build_trace(
         State(row["service_name"], row["service_key"], row["key"], json_or_text(row["value_utf8"]))
         for row in tables.state
     ]
-    trace = Trace(tuple(calls), tuple(invocations), tuple(effects), tuple(state), dict(measured))
+    trace = Trace(
+        tuple(calls), tuple(invocations), tuple(effects), tuple(state), dict(rows), dict(measured)
+    )
     stable: Trace = TypeAdapter(Trace).validate_python(Stable(varies).json(asdict(trace)))
     return stable
 
@@ -297,3 +303,16 @@ def seconds_waited(
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
+
+
+def read_database(path: Path) -> dict[str, list[dict[str, Json]]]:
+    """All rows of the SQLite file that the snippet wrote to, by table; empty if there is none."""
+    if not path.exists():
+        return {}
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.row_factory = sqlite3.Row
+        tables = database.execute("select name from sqlite_master where type = 'table' order by name")
+        return {
+            table: [dict(row) for row in database.execute(f'select * from "{table}" order by rowid')]
+            for (table,) in tables.fetchall()
+        }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import itertools
 import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,25 @@ def find_binary() -> Path:
     raise LabError(f"There is no restate-server for {sys.platform}-{machine} here. {WAYS_OUT}")
 
 
+Connect = Callable[
+    [], Coroutine[None, None, tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+]
+
+
 class Server:
     """The ingress and the admin interface of one restate-server."""
 
-    def __init__(self, ingress: httpx.AsyncClient, admin: httpx.AsyncClient, own: bool) -> None:
+    def __init__(
+        self,
+        ingress: httpx.AsyncClient,
+        admin: httpx.AsyncClient,
+        own: bool,
+        connect_ingress: Connect,
+    ) -> None:
         self.ingress = ingress
         self.admin = admin
+        self.connect_ingress = connect_ingress
+        """Opens a bare connection to the ingress."""
         self.is_own = own
         """Whether the lab started it, for one run only."""
         self.start_seconds = 0.0
@@ -115,21 +129,24 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def own_server(processes: Processes, folder: Path) -> AsyncIterator[Server]:
+async def own_server(
+    processes: Processes, folder: Path, settings: Mapping[str, str]
+) -> AsyncIterator[Server]:
     """A server of one's own, with a fresh data folder inside an empty folder, and no TCP port."""
     data, name = folder / "data", f"{folder.name}/server"
     env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
     binary = str(find_binary())
     began = time.monotonic()
     argv = [binary, "--base-dir", str(data)]
-    await processes.start(name, argv, {**env, **SETTINGS, "TMPDIR": str(folder)})
+    await processes.start(name, argv, {**env, **SETTINGS, **settings, "TMPDIR": str(folder)})
 
     def client(interface: str) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(data / "n" / f"{interface}.sock"))
         return httpx.AsyncClient(transport=transport, base_url=f"http://{interface}", timeout=None)
 
     async with client("ingress") as ingress, client("admin") as admin:
-        server = Server(ingress, admin, own=True)
+        connect = functools.partial(asyncio.open_unix_connection, data / "n" / "ingress.sock")
+        server = Server(ingress, admin, True, connect)
         healthy = asyncio.create_task(server.healthy())
         died = asyncio.create_task(processes.ends.of(name))
         try:
@@ -159,21 +176,26 @@ class OwnServers:
         self._ahead: collections.deque[asyncio.Task[tuple[contextlib.AsyncExitStack, Server]]]
         self._ahead = collections.deque()
 
-    async def _start(self) -> tuple[contextlib.AsyncExitStack, Server]:
+    async def _start(
+        self, settings: Mapping[str, str]
+    ) -> tuple[contextlib.AsyncExitStack, Server]:
         folder = self._processes.folder / f"server-{next(self._numbers)}"
         folder.mkdir()
         stack = contextlib.AsyncExitStack()
-        return stack, await stack.enter_async_context(own_server(self._processes, folder))
+        return stack, await stack.enter_async_context(own_server(self._processes, folder, settings))
 
     def prepare(self) -> None:
         """Starts servers for the runs to come."""
         while len(self._ahead) < self.AHEAD:
-            self._ahead.append(asyncio.create_task(self._start()))
+            self._ahead.append(asyncio.create_task(self._start({})))
 
     @contextlib.asynccontextmanager
-    async def take(self) -> AsyncIterator[Server]:
-        """A fresh server for the time of one run."""
-        starting = self._ahead.popleft() if self._ahead else asyncio.create_task(self._start())
+    async def take(self, settings: Mapping[str, str]) -> AsyncIterator[Server]:
+        """A fresh server for the time of one run; one that has been started ahead if it will do."""
+        if self._ahead and not settings:
+            starting = self._ahead.popleft()
+        else:
+            starting = asyncio.create_task(self._start(settings))
         stack, server = await starting
         async with stack:
             yield server
@@ -194,7 +216,8 @@ async def running_server(ingress_url: str, admin_url: str) -> AsyncIterator[Serv
         httpx.AsyncClient(base_url=ingress_url, timeout=None) as ingress,
         httpx.AsyncClient(base_url=admin_url, timeout=None) as admin,
     ):
-        server = Server(ingress, admin, own=False)
+        host, port = ingress.base_url.host, ingress.base_url.port or 80
+        server = Server(ingress, admin, False, functools.partial(asyncio.open_connection, host, port))
         try:
             await asyncio.wait_for(server.healthy(), timeout=5.0)
         except TimeoutError:

@@ -26,6 +26,8 @@ class Stimulus:
     """Whether the server can't stream, so that an await which the journal can't answer ends the attempt."""
     crash_at: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The point at which the first worker kills itself with SIGKILL; see `Recorder.crash_if`."""
+    successor: str | None = None
+    """Name of the snippet that the second worker serves, where it isn't the same one."""
     crash_on_effect: str | None = None
     """The effect on whose arrival outside the first worker is killed, before it is answered."""
 
@@ -70,4 +72,15 @@ def crash_after_step(step: str) -> Stimulus:
         f"the worker is killed when the step {step!r} is in the journal",
         workers=2,
         crash_at={"after_step": step},
+    )
+
+
+def redeploy_in_place(successor: str) -> Stimulus:
+    """While the handler sleeps, another snippet takes the worker's place, at the same address."""
+    return Stimulus(
+        "late",
+        f"the code is replaced in place by {successor}.py while the handler sleeps",
+        workers=2,
+        successor=successor,
+        crash_at={"in": "sleep"},
     )

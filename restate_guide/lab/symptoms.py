@@ -25,6 +25,8 @@ class Holds:
     """How often each effect (`POST /charges`) was brought about; none else may be."""
     lines: dict[str, int] = field(default_factory=dict)
     """How often each line was printed or logged; lines not named here may come at will."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """How many rows stand at the end in each table that is named here."""
 
     @property
     def short(self) -> str:
@@ -219,6 +221,63 @@ class WorkerBlocked:
 
 
 @dataclass(frozen=True)
+class KeyBlocked:
+    """While one invocation holds an object's key, every other one on that key waits."""
+
+    kind: ClassVar[str] = "key-blocked"
+    title: ClassVar[str] = "Key blocked"
+
+    seconds: float
+    """Another caller of the same key waited at least this long."""
+
+    @property
+    def short(self) -> str:
+        return f"key blocked ≥ {self.seconds:g} s"
+
+    @property
+    def sentence(self) -> str:
+        return f"Another caller of the same key waited at least {self.seconds:g} seconds."
+
+
+@dataclass(frozen=True)
+class NotCompensated:
+    """The invocation failed, and what it had done before was not undone."""
+
+    kind: ClassVar[str] = "not-compensated"
+    title: ClassVar[str] = "Not compensated"
+
+    table: str
+    rows: int
+    """Rows that stand in the table and should not."""
+
+    @property
+    def short(self) -> str:
+        return f"{self.rows} {'row' if self.rows == 1 else 'rows'} left in {self.table}"
+
+    @property
+    def sentence(self) -> str:
+        return f"The invocation is over, and {self.short}: nothing undid it."
+
+
+@dataclass(frozen=True)
+class ServedUnverified:
+    """A request was served although nobody had verified who sent it."""
+
+    kind: ClassVar[str] = "served-unverified"
+    title: ClassVar[str] = "Served without identity"
+
+    request: str
+
+    @property
+    def short(self) -> str:
+        return f"{self.request} served"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.request} was served, and nothing had verified its sender."
+
+
+@dataclass(frozen=True)
 class SecretExposed:
     """Whoever knows something public can tell the secret."""
 
@@ -247,6 +306,9 @@ Symptom = (
     | WrongValue
     | LineRepeated
     | WorkerBlocked
+    | KeyBlocked
+    | NotCompensated
+    | ServedUnverified
     | SecretExposed
 )
 Outcome = Holds | Symptom

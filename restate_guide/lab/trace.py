@@ -105,6 +105,8 @@ class Call:
     status: int | None
     """HTTP status of the answer, or None if none came."""
     answer: Json
+    abandoned: bool = False
+    """Whether the caller itself hung up before the answer."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ class Trace:
     invocations: tuple[Invocation, ...]
     effects: tuple[Effect, ...]
     state: tuple[State, ...] = ()
+    rows: dict[str, list[dict[str, Json]]] = field(default_factory=dict)
+    """What stands at the end in the database that the snippet wrote to, by table."""
     measured: dict[str, Json] = field(default_factory=dict)
     """What the proof itself measured from outside, by name."""
 

@@ -416,22 +416,28 @@ def limit_attempts() -> None:
     restate.server.compute_discovery_json = announce_limited  # type: ignore[attr-defined]
 
 
-def load(snippet: str) -> Any:
-    """Imports the snippet as a module; its `app`."""
+def load(snippet: str, attribute: str) -> Any:
+    """Imports the snippet as a module; the ASGI application in it."""
     spec = importlib.util.spec_from_file_location(Path(snippet).stem, snippet)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module.app
+    return getattr(module, attribute)
 
 
 def main(
-    snippet: str, reports_path: str, number: int, listener: int, crash: dict[str, str]
+    snippet: str,
+    attribute: str,
+    reports_path: str,
+    number: int,
+    listener: int,
+    crash: dict[str, str],
 ) -> int:
     """Serves the snippet until killed.
 
     Args:
+        attribute: name of the ASGI application in it, as a rule `app`.
         number: the how manieth worker of its run this is, from 1.
         listener: file descriptor of the listening socket, which outlives the worker.
         crash: the point at which to die; see `Recorder.crash_if`.
@@ -448,7 +454,7 @@ def main(
     # Pinned: a worker and its successor draw different numbers, and the same in every run.
     random.seed(number)
     try:
-        app = load(snippet)
+        app = load(snippet, attribute)
     except BaseException:
         reports.say("broken", traceback=traceback.format_exc())
         return 1

@@ -58,6 +58,8 @@ class Workers:
         self._say = say
         self._serving = 0
         self._heard_out: dict[int, asyncio.Event] = {}
+        self._beside: dict[int, socket.socket] = {}
+        """Listening sockets of the processes that serve beside the first worker and its successors."""
 
     async def start(self) -> None:
         """Starts the first worker; each next one starts when the one before it was killed."""
@@ -76,6 +78,9 @@ class Workers:
         self._watching.cancel()
         if self._serving and not self.failed.done():
             await self.kill()
+        for number, listener in self._beside.items():
+            await self._plan.nursery(number).kill(self._name(number))
+            listener.close()
         self._reports.close()
         if self.failed.done():
             self.failed.exception()  # it has been raised, or the run failed for another reason
@@ -102,32 +107,59 @@ class Workers:
         async with self.changed:
             self.changed.notify_all()
 
+    async def deploy(self, snippet: Path, attribute: str = "app") -> int:
+        """Starts one more process, which serves at an address of its own until the run ends.
+
+        Args:
+            attribute: what of the snippet it serves; `app` is what handlers are served from.
+
+        Returns:
+            Its port on loopback.
+        """
+        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        number = self._plan.stimulus.workers + len(self._beside) + 1
+        self._beside[number] = listener
+        await self._fork(number, snippet, listener, attribute)
+        return int(listener.getsockname()[1])
+
+    async def _fork(
+        self, number: int, snippet: Path, listener: socket.socket, attribute: str = "app"
+    ) -> None:
+        self._heard_out[number] = asyncio.Event()
+        await self._plan.nursery(number).fork(
+            {
+                "worker": self._name(number),
+                "number": number,
+                "snippet": str(snippet),
+                "attribute": attribute,
+                "reports": str(self._plan.folder / "reports.sock"),
+                "crash": dict(self._plan.stimulus.crash_at) if number == 1 else {},
+                "log": str(self._log(number)),
+                "env": self._plan.env,
+            },
+            listener,
+        )
+
+    def _log(self, number: int) -> Path:
+        return self._plan.folder / f"worker-{number}.log"
+
     async def _serve(self) -> None:
         """Starts one worker after another; fails if one ends without being killed."""
-        last = self._plan.stimulus.workers
-        for number in range(1, last + 1):
-            self._heard_out[number] = asyncio.Event()
-            forks, name = self._plan.nursery(number), self._name(number)
-            log = self._plan.folder / f"worker-{number}.log"
-            await forks.fork(
-                {
-                    "worker": name,
-                    "number": number,
-                    "snippet": str(self._plan.snippet),
-                    "reports": str(self._plan.folder / "reports.sock"),
-                    "crash": dict(self._plan.stimulus.crash_at) if number == 1 else {},
-                    "log": str(log),
-                    "env": self._plan.env,
-                },
-                self._plan.listener,
+        stimulus = self._plan.stimulus
+        for number in range(1, stimulus.workers + 1):
+            later = stimulus.successor if number > 1 else None
+            snippet = self._plan.snippet
+            await self._fork(
+                number, snippet.with_stem(later) if later else snippet, self._plan.listener
             )
             self._serving = number
-            code = await forks.ends.of(name)
+            code = await self._plan.nursery(number).ends.of(self._name(number))
             await self._heard_out[number].wait()
-            if code != ENDED_BY_SIGKILL or number == last:
+            if code != ENDED_BY_SIGKILL or number == stimulus.workers:
                 if not self.failed.done():
+                    log = self._log(number).read_text()
                     self.failed.set_exception(
-                        SnippetError(f"Worker {number} ended with code {code}.\n{log.read_text()}")
+                        SnippetError(f"Worker {number} ended with code {code}.\n{log}")
                     )
                 return
             for attempt in self.attempts:
