@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from restate_guide.catalogue import Rule
@@ -23,6 +24,8 @@ from restate_guide.site.story import (
     ended_by,
     stories,
 )
+
+Json = Any
 
 LONG = 26
 """From so many steps on, the attempts in the middle of a run are folded away."""
@@ -83,6 +86,7 @@ def trace(entry: book.Entry, recorded: Trace, line: LineLink) -> list[Element]:
         *(journal(story, line, alone=len(told) == 1) for story in told),
         *([ledger(recorded.effects, line)] if recorded.effects else []),
         *([state(recorded)] if recorded.state else []),
+        *(database(name, rows) for name, rows in recorded.rows.items()),
     ]
 
 
@@ -104,11 +108,9 @@ def calls(made: Sequence[Call]) -> Element:
 
 def _call(call: Call) -> list[Content]:
     given = "" if call.input is None else compact(call.input)
-    answer: Content = (
-        "no answer"
-        if call.status is None
-        else [f"{call.status} ", el("code", compact(call.answer))]
-    )
+    answer: Content = [f"{call.status} ", el("code", compact(call.answer))]
+    if call.status is None:
+        answer = "the caller hung up" if call.abandoned else "no answer"
     return [el("code", f"{call.target}({given})"), " → ", answer]
 
 
@@ -141,7 +143,8 @@ def attempt(told: Told, line: LineLink, *, folded: bool) -> Element:
 def _numbers(told: Told) -> str:
     if len(told.numbers) == 1:
         return f"Attempt {told.numbers[0]}"
-    return f"Attempts {told.numbers[0]} to {told.numbers[-1]}, all alike"
+    between = "and" if len(told.numbers) == 2 else "to"
+    return f"Attempts {told.numbers[0]} {between} {told.numbers[-1]}, alike"
 
 
 def _about(told: Told) -> str:
@@ -255,6 +258,16 @@ def state(recorded: Trace) -> Element:
     return folded(f"State at the end: {len(rows)}", table(("Object", "Name", "Value"), rows))
 
 
+def database(name: str, rows: Sequence[Mapping[str, Json]]) -> Element:
+    """What stands at the end in a table of the database that the snippet wrote to."""
+    heads = list(dict.fromkeys(column for row in rows for column in row))
+    cells: list[list[Content]] = [
+        [el("code", compact(row[head], 400)) if head in row else "" for head in heads]
+        for row in rows
+    ]
+    return folded(f"Table {name} at the end: {len(rows)}", table(heads, cells))
+
+
 def measured(recorded: Trace) -> Element:
     """What the proof itself measured from outside."""
     return el(
@@ -282,6 +295,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Content]]) -> Element:
         "table",
         el("thead", el("tr", [el("th", head, scope="col") for head in heads])),
         el("tbody", [el("tr", [el("td", cell) for cell in row]) for row in rows]),
+        class_="data",
     )
 
 

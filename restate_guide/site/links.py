@@ -35,7 +35,8 @@ def symptom_link(kind: str) -> Element:
 
 def file_link(rule: Rule, name: str) -> Element:
     """A link to one of the rule's files, which stand in the site as they are."""
-    return el("a", name, href=f"/snippets/{rule.chapter}/{rule.slug}/{name}", class_="file")
+    address = f"/snippets/{rule.chapter}/{rule.slug}/{name}"
+    return el("a", name, href=address, class_="file", data_search_exclude="true")
 
 
 def line_id(rule: Rule, snippet: str, number: int) -> str:

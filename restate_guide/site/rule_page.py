@@ -32,9 +32,9 @@ def facts(entry: Entry) -> Element:
     rule = entry.rule
     return definitions(
         [
-            ("Chapter", chapter_link(rule.chapter)),
-            ("Severity", [severity(rule.severity), f": {SEVERITY[rule.severity]}"]),
             ("Symptom", [symptom_link(rule.symptom), ". ", symptom(rule.symptom).seen]),
+            ("Severity", [severity(rule.severity), f": {SEVERITY[rule.severity]}"]),
+            ("Chapter", chapter_link(rule.chapter)),
         ],
         class_="facts",
     )
@@ -94,9 +94,18 @@ def listed(items: Sequence[Content], between: str = ", ") -> Content:
 
 
 def definitions(rows: Sequence[tuple[str, Content]], class_: str) -> Element:
-    """A list of names and what they stand for."""
+    """A list of names and what they stand for; of all these, search is to find symptoms only."""
     return el(
         "dl",
-        [el("div", el("dt", name), " ", el("dd", what, " ")) for name, what in rows],
+        [
+            el(
+                "div",
+                el("dt", name),
+                " ",
+                el("dd", what, " "),
+                data_search_exclude=None if name == "Symptom" else "true",
+            )
+            for name, what in rows
+        ],
         class_=class_,
     )

@@ -1,7 +1,7 @@
 """The story of a run: its trace as steps in a reader's words.
 
-Each step is one or a few moments of the trace that belong together, with what they did to the journal
-and to the world outside. Nothing is inferred beyond the trace.
+Each step is one or a few moments of the trace that belong together, with what they did to the
+journal and to the world outside. Nothing is inferred beyond the trace.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class _Teller:
 
     def _line(self, moment: Moment) -> Step:
         mark = self._counts.once_more(moment.text, "logged")
-        return Step("line", ("logs ", Code(moment.text)), lines_of(moment), mark)
+        return Step("line", ("Log: ", Code(moment.text)), lines_of(moment), mark)
 
     def _error(self, moment: Moment, attempt: Attempt) -> Step:
         failure = next(

@@ -60,6 +60,18 @@ SEEN = {
     "worker-blocked": (
         "One slow invocation, and every other call to that worker is slow as well, even a ping."
     ),
+    "key-blocked": (
+        "Calls on one key of an object queue up behind each other: every one is slow, while other "
+        "keys are fast. Invocations are pending."
+    ),
+    "not-compensated": (
+        "The invocation failed or was cancelled, and what it had done stayed: a seat reserved, a "
+        "row in the table, money held."
+    ),
+    "served-unverified": (
+        "A request came from nobody knows where, and was served. Whoever reaches the address can "
+        "do it."
+    ),
     "secret-exposed": (
         "A token or a password can be read in the journal, or told from something that is public."
     ),
@@ -77,20 +89,11 @@ class Known:
 
 
 def symptoms() -> list[Known]:
-    """All symptoms, in the order of the lab's list.
-
-    Raises:
-        LookupError: the lab has one that the site has no words for.
-    """
-    found = []
-    for symptom in get_args(Symptom):
-        if symptom.kind not in SEEN:
-            raise LookupError(
-                f"The symptom {symptom.kind!r} has no words for readers: add them to SEEN in "
-                "restate_guide/site/words.py."
-            )
-        found.append(Known(symptom.kind, symptom.title, SEEN[symptom.kind]))
-    return found
+    """All symptoms, in the order of the lab's list; for one without words here, the lab's own."""
+    return [
+        Known(symptom.kind, symptom.title, SEEN.get(symptom.kind, symptom.__doc__ or ""))
+        for symptom in get_args(Symptom)
+    ]
 
 
 def symptom(kind: str) -> Known:
