@@ -378,7 +378,7 @@ class Laboratory:
         )
 
     def _nursery(self, worker: int) -> Nursery:
-        return self._nurseries[worker - 1]
+        return self._nurseries[(worker - 1) % len(self._nurseries)]
 
 
 @contextlib.asynccontextmanager
