@@ -13,6 +13,7 @@ import contextlib
 import json
 import socket
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,10 @@ class Outside:
     waited: list[tuple[float, float]] = field(default_factory=list)
     """From when until when requests were held back, in seconds since the epoch."""
     _created: dict[tuple[str, str], Json] = field(default_factory=dict)
+    _before: dict[str, str] = field(default_factory=dict)
+    _arrived: defaultdict[str, asyncio.Event] = field(
+        default_factory=lambda: defaultdict(asyncio.Event)
+    )
     _counts: dict[str, int] = field(default_factory=dict)
 
     def hold(self, effect: str, *, at_most: float) -> asyncio.Event:
@@ -64,10 +69,17 @@ class Outside:
         self.held[effect] = (event, at_most)
         return event
 
+    def in_order(self, *effects: str) -> None:
+        """Has requests that are sent side by side arrive in this order, whichever is faster."""
+        self._before.update(zip(effects[1:], effects, strict=False))
+
     async def receive(
         self, effect: str, body: Json, key: str | None, origin: dict[str, int | None]
     ) -> tuple[int, Json]:
         """Enters a request into the ledger; the status and body to answer with."""
+        if effect in self._before:
+            await self._arrived[self._before[effect]].wait()
+        self._arrived[effect].set()
         duplicate = key is not None and (effect, key) in self._created
         received = Received(effect, body, key, duplicate, origin)
         self.ledger.append(received)
