@@ -16,6 +16,7 @@ from restate_guide.lab.stimulus import (
 from restate_guide.lab.symptoms import (
     EffectMissing,
     EffectRepeated,
+    EffectUnwanted,
     Holds,
     JournalMismatch,
     KeyBlocked,
@@ -41,6 +42,7 @@ __all__ = [
     "Aside",
     "EffectMissing",
     "EffectRepeated",
+    "EffectUnwanted",
     "Event",
     "Holds",
     "JournalMismatch",

@@ -7,6 +7,7 @@ import re
 from restate_guide.lab.symptoms import (
     EffectMissing,
     EffectRepeated,
+    EffectUnwanted,
     Holds,
     JournalMismatch,
     KeyBlocked,
@@ -52,7 +53,9 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
         return WaitsForever(waiting.status)
     counts = trace.effect_counts()
     for effect, times in counts.items():
-        if times > promise.effects.get(effect, 0):
+        if effect not in promise.effects:
+            return EffectUnwanted(effect)
+        if times > promise.effects[effect]:
             return EffectRepeated(effect, times)
     for effect, times in promise.effects.items():
         if counts.get(effect, 0) < times:

@@ -144,15 +144,15 @@ async def prove(laboratory: Laboratory, proof: Proof) -> Proven:
     """Runs all that a rule's evidence consists of, two runs at a time."""
     two = asyncio.Semaphore(2)
 
-    async def one(snippet: str, stimulus: Stimulus) -> Result:
+    async def one(snippet: str, stimulus: Stimulus, judged_by: Proof = proof) -> Result:
         async with two:
-            return await laboratory.result(proof, proof.snippet(snippet), stimulus)
+            return await laboratory.result(judged_by, proof.snippet(snippet), stimulus)
 
     runs = [
         one("do", proof.stimulus),
         one("dont", proof.stimulus),
         *(one("do", stimulus) for stimulus in REPLAYS),
-        *(one(aside.snippet, aside.stimulus) for aside in proof.asides.values()),
+        *(one(a.snippet, a.stimulus, proof.judging(a)) for a in proof.asides.values()),
     ]
     do, dont, *rest = await asyncio.gather(*runs)
     survived = dict(zip(REPLAYS, rest, strict=False))

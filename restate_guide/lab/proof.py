@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -50,6 +50,10 @@ class Proof:
     """Settings that its server needs beyond the lab's own, as environment variables."""
     varies: Mapping[str, str]
     """Patterns of what this rule's snippets make up anew in each run, by the kind they are named."""
+
+    def judging(self, aside: Aside) -> Proof:
+        """The proof by which an aside is judged: one that holds may hold in a way of its own."""
+        return replace(self, promise=aside.outcome) if isinstance(aside.outcome, Holds) else self
 
     def snippet(self, name: str) -> Path:
         """The file of a variant (`do`, `dont`) or of an aside's snippet."""

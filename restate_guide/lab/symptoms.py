@@ -146,6 +146,24 @@ class EffectRepeated:
 
 
 @dataclass(frozen=True)
+class EffectUnwanted:
+    """The outside world was acted on in a way that nobody wanted, even once."""
+
+    kind: ClassVar[str] = "effect-unwanted"
+    title: ClassVar[str] = "Effect unwanted"
+
+    effect: str
+
+    @property
+    def short(self) -> str:
+        return f"{self.effect}, unwanted"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.effect} came about, and should not have."
+
+
+@dataclass(frozen=True)
 class EffectMissing:
     """An effect that should have come about never did, and nothing says so."""
 
@@ -302,6 +320,7 @@ Symptom = (
     | RetriedUntilPaused
     | WaitsForever
     | EffectRepeated
+    | EffectUnwanted
     | EffectMissing
     | WrongValue
     | LineRepeated

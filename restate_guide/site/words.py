@@ -45,6 +45,10 @@ SEEN = {
         "A card was charged twice, a mail went out twice, an order was placed twice. There is no "
         "error, and the invocation completed."
     ),
+    "effect-unwanted": (
+        "Something was done that should not have been: a charge after the order was cancelled, a "
+        "mail for an order that failed."
+    ),
     "effect-missing": (
         "The call was answered with 200, but the mail was never sent and the row is not there. "
         "There is no error."
