@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import sqlite3
 import time
@@ -208,7 +209,17 @@ def with_journal(reports: AttemptReports, journal: Sequence[Entry]) -> tuple[Mom
             known = answered_at[moment.command] < reports.known
             moment = Moment(**{**asdict(moment), "from_journal": known})
         moments.append(moment)
-    return tuple(moments)
+    return tuple(in_order_of_commands(moments))
+
+
+def in_order_of_commands(moments: Sequence[Moment]) -> list[Moment]:
+    """Steps that run side by side, in the order of their commands: which begins first is chance."""
+    ordered: list[Moment] = []
+    for chance, together in itertools.groupby(
+        moments, lambda m: m.what in ("executing", "effect") and m.command is not None
+    ):
+        ordered += sorted(together, key=lambda m: m.command or 0) if chance else together
+    return ordered
 
 
 def build_trace(
