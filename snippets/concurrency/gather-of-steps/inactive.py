@@ -1,0 +1,33 @@
+"""Charges an order and ships it side by side, with a short inactivity timeout."""
+
+import asyncio
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+orders = restate.Service("Orders", inactivity_timeout=timedelta(milliseconds=20))
+
+
+def charge(order: str) -> str:
+    response = httpx.post(f"{API_URL}/charges", json={"order": order})
+    return str(response.raise_for_status().json()["id"])
+
+
+def ship(order: str) -> str:
+    response = httpx.post(f"{API_URL}/shipments", json={"order": order}, timeout=30)
+    return str(response.raise_for_status().json()["id"])
+
+
+@orders.handler()
+async def fulfil(ctx: restate.Context, order: str) -> list[str]:
+    charged = ctx.run_typed("charge", charge, order=order)
+    shipped = ctx.run_typed("ship", ship, order=order)
+    await asyncio.gather(charged, shipped)
+    return [await charged, await shipped]
+
+
+app = restate.app([orders])
