@@ -11,6 +11,7 @@ from restate_guide.lab.stimulus import (
     Stimulus,
     crash_after_effect,
     crash_after_step,
+    crash_before_journal,
     redeploy_in_place,
 )
 from restate_guide.lab.symptoms import (
@@ -69,6 +70,7 @@ __all__ = [
     "WrongValue",
     "crash_after_effect",
     "crash_after_step",
+    "crash_before_journal",
     "laboratory",
     "load",
     "redeploy_in_place",

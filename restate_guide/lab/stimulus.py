@@ -75,6 +75,16 @@ def crash_after_step(step: str) -> Stimulus:
     )
 
 
+def crash_before_journal(step: str) -> Stimulus:
+    """The worker is killed once the action of a step has ended well, before the journal has its result."""
+    return Stimulus(
+        "crash",
+        f"the worker is killed when the step {step!r} has acted, before the journal has its result",
+        workers=2,
+        crash_at={"acted": step},
+    )
+
+
 def redeploy_in_place(successor: str) -> Stimulus:
     """While the handler sleeps, another snippet takes the worker's place, at the same address."""
     return Stimulus(

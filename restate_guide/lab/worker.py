@@ -247,6 +247,7 @@ class RecordingVM(VMWrapper):
         return progress
 
     def propose_run_completion_success(self, handle: int, output: bytes) -> None:
+        self.recorder.crash_if(acted=self.commands[handle][2])
         self.say("executed", command=self.commands[handle][0], failed=None)
         super().propose_run_completion_success(handle, output)
 
