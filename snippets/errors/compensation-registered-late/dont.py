@@ -1,0 +1,46 @@
+"""Sells a seat; its release is registered once the seat is taken."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+
+import restate
+
+DATABASE = os.environ.get("DATABASE", "tickets.sqlite3")
+
+tickets = restate.Service("Tickets")
+
+
+def reserve(buyer: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer)")
+        try:
+            db.execute("INSERT INTO seats VALUES ('12A', ?)", (buyer,))
+        except sqlite3.IntegrityError as error:
+            raise restate.TerminalError("the seat is taken") from error
+
+
+def release(buyer: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("DELETE FROM seats WHERE buyer = ?", (buyer,))
+
+
+def charge(buyer: str) -> None:
+    raise restate.TerminalError("the card is declined")  # the bank's answer today
+
+
+@tickets.handler()
+async def buy(ctx: restate.Context, buyer: str) -> None:
+    undo: list[Callable[[], None]] = []
+    try:
+        await ctx.run_typed("reserve", reserve, buyer=buyer)
+        undo.append(partial(release, buyer))
+        await ctx.run_typed("charge", charge, buyer=buyer)
+    except restate.TerminalError as error:
+        for action in reversed(undo):
+            await ctx.run_typed("undo", action)
+        raise restate.TerminalError("no ticket was sold") from error
+
+
+app = restate.app([tickets])

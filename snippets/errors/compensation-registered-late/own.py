@@ -1,0 +1,46 @@
+"""Sells a seat; a second try finds the seat that the first one took."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+
+import restate
+
+DATABASE = os.environ.get("DATABASE", "tickets.sqlite3")
+
+tickets = restate.Service("Tickets")
+
+
+def reserve(buyer: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer)")
+        db.execute("INSERT OR IGNORE INTO seats VALUES ('12A', ?)", (buyer,))
+        (owner,) = db.execute("SELECT buyer FROM seats WHERE seat = '12A'").fetchone()
+    if owner != buyer:
+        raise restate.TerminalError("the seat is taken")
+
+
+def release(buyer: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("DELETE FROM seats WHERE buyer = ?", (buyer,))
+
+
+def charge(buyer: str) -> None:
+    raise restate.TerminalError("the card is declined")  # the bank's answer today
+
+
+@tickets.handler()
+async def buy(ctx: restate.Context, buyer: str) -> None:
+    undo: list[Callable[[], None]] = []
+    try:
+        await ctx.run_typed("reserve", reserve, buyer=buyer)
+        undo.append(partial(release, buyer))
+        await ctx.run_typed("charge", charge, buyer=buyer)
+    except restate.TerminalError as error:
+        for action in reversed(undo):
+            await ctx.run_typed("undo", action)
+        raise restate.TerminalError("no ticket was sold") from error
+
+
+app = restate.app([tickets])
