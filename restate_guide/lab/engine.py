@@ -102,6 +102,8 @@ class Lab:
         """Where the server reaches the worker, and so could anybody else."""
         self.calls: list[Call] = []
         self.measured: dict[str, Json] = {}
+        self.invocation_ids: list[str] = []
+        """What the ingress told the callers in its header `x-restate-id`, by answer."""
         self.given_up: list[tuple[float, float]] = []
         """From when until when calls waited that got no answer."""
         self._snippet = snippet
@@ -151,6 +153,7 @@ class Lab:
                 return None
             response = answering.result()
             answer = decoded(response)
+            self.invocation_ids.append(response.headers.get("x-restate-id", ""))
             self.calls[place] = Call(target, body, response.status_code, answer)
             self._say("answer", f"{target}: {response.status_code} {response.text}")
             return answer
@@ -206,6 +209,12 @@ class Lab:
         self._say("stage", f"the operator: {action} {target}")
         path = f"/invocations/{rows[0]['id']}/{action}"
         return (await self._server.admin.patch(path, params=parameters)).status_code
+
+    async def resolve_awakeable(self, id: str, value: Json) -> None:
+        """Does what a system outside does that was told an awakeable's id: sends its result."""
+        self._say("stage", "the awakeable is resolved from outside")
+        response = await self._server.ingress.post(f"/restate/awakeables/{id}/resolve", json=value)
+        response.raise_for_status()
 
     async def deploy(self, snippet: str) -> None:
         """Registers another snippet of the rule as a new deployment, at an address of its own."""
