@@ -14,7 +14,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -129,13 +129,38 @@ class Lab:
         Returns:
             The answer's body; None if the invocation was paused, or the call waits for ever.
         """
+        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
+        content = {} if body is None else {"json": body}
+        request = self._server.ingress.post(f"/{target}", headers=headers, **content)
+        return await self._answer(target, body, request, patience)
+
+    async def post(
+        self,
+        url: str,
+        path: str,
+        body: Json = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+    ) -> Json:
+        """Sends a real request from outside, to what `serve` has returned; otherwise like `call`."""
+        async with httpx.AsyncClient(base_url=url, timeout=None) as caller:
+            content = {} if body is None else {"json": body}
+            request = caller.post(path, headers=headers, **content)
+            return await self._answer(f"POST {path}", body, request, patience)
+
+    async def _answer(
+        self,
+        target: str,
+        body: Json,
+        request: Coroutine[None, None, httpx.Response],
+        patience: float,
+    ) -> Json:
+        """Enters a call into the trace, and waits for its answer."""
         place = len(self.calls)
         self.calls.append(Call(target, body, None, None))
         self._say("call", f"calling {target}")
-        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        content = {} if body is None else {"json": body}
         began = time.time()
-        request = self._server.ingress.post(f"/{target}", headers=headers, **content)
         answering = asyncio.create_task(request)
         paused = asyncio.create_task(self._paused(target))
         try:
@@ -191,6 +216,12 @@ class Lab:
                     for moment in attempt.moments
                 )
             )
+
+    async def until_all_completed(self) -> None:
+        """Waits until no invocation is under way, also none whose caller hung up."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.query("select id from sys_invocation where status != 'completed'"):
+                await asyncio.sleep(POLL)
 
     async def operate(self, action: str, target: str, **parameters: str) -> int:
         """Does what an operator does to an invocation that isn't completed.
