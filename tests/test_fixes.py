@@ -9,7 +9,15 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from restate_guide.catalogue import ROOT
-from restate_guide.lab import LATE_REPLAY, Lab as LabInProof, Result, Stimulus, load
+from restate_guide.lab import (
+    LATE_REPLAY,
+    Lab as LabInProof,
+    Result,
+    Stimulus,
+    crash_after_effect,
+    crash_after_step,
+    load,
+)
 from tests.conftest import Lab
 
 CHAPTER = ROOT / "snippets" / "determinism"
@@ -85,3 +93,59 @@ def test_mismatch_is_freed_by_kill_and_not_by_cancel(lab: Lab) -> None:
     trace = run(lab, "random-decides-a-step", free).trace
     stuck = next(i for i in trace.invocations if i.target == target)
     assert {failure.code for failure in stuck.failures} == {"RT0016"}
+
+
+MISMATCH = "journal-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("slug", "stimulus", "outcome"),
+    [
+        ("side-effect-outside-run", crash_after_effect("POST /emails"), MISMATCH),
+        ("run-action-not-idempotent", crash_after_effect("POST /charges"), "effect-repeated"),
+        ("random-value-drifts", crash_after_step("book"), "wrong-value"),
+        ("ctx-uuid-as-secret", crash_after_step("mail token"), "secret-exposed"),
+        ("unordered-iteration", LATE_REPLAY, MISMATCH),
+        ("global-decides-a-step", crash_after_step("fetch tax"), "holds"),
+        ("step-not-awaited", crash_after_step("charge"), MISMATCH),
+        ("work-before-its-step", crash_after_step("complete"), "holds"),
+        ("one-giant-step", crash_after_effect("POST /charges"), MISMATCH),
+    ],
+)
+def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
+    """The worker that takes over has the fixed code: does an invocation under way get through?"""
+    proof = load(CHAPTER / slug)
+    in_place = dataclasses.replace(stimulus, successor="do")
+    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
+    assert result.outcome.kind == outcome, result.outcome
+
+
+def test_query_of_rdd114_finds_the_step_that_nobody_awaited(lab: Lab) -> None:
+    """The page's query names an invocation of the don't, and none of the do."""
+    page = (ROOT / "docs/rules/determinism/step-not-awaited.md").read_text()
+    sql = page.partition("```sql\n")[2].partition("```")[0]
+    proof = load(CHAPTER / "step-not-awaited")
+    for variant, found in (("dont", 1), ("do", 0)):
+
+        async def ask(in_proof: LabInProof) -> None:
+            await proof.prove(in_proof)
+            in_proof.measure("found", len(await in_proof.query(sql)))
+
+        asking = dataclasses.replace(proof, prove=ask)
+        trace = lab.run(lab.laboratory.result(asking, proof.snippet(variant))).trace
+        assert trace.measured["found"] == found
+
+
+def test_query_of_rdd116_finds_what_is_paused_and_it_resumes_on_the_fixed_code(lab: Lab) -> None:
+    page = (ROOT / "docs/rules/determinism/coroutine-from-lambda.md").read_text()
+    sql = page.partition("```sql\n")[2].partition("```")[0]
+    target = "Accounts/welcome"
+
+    async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(sql)) == 1
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await until_status(in_proof, target, "completed")
+
+    assert run(lab, "coroutine-from-lambda", fix).trace.effect_counts() == {"POST /emails": 1}

@@ -49,8 +49,8 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
         return ServedUnverified(request)
     calls = [call for call in trace.calls if not call.abandoned]
     if any(call.status is None for call in calls):
-        waiting = next(i for i in trace.invocations if i.status != "completed")
-        return WaitsForever(waiting.status)
+        open_ones = (i.status for i in trace.invocations if i.status != "completed")
+        return WaitsForever(next(open_ones, "completed"))
     counts = trace.effect_counts()
     for effect, times in counts.items():
         if effect not in promise.effects:
