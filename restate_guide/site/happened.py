@@ -177,9 +177,8 @@ def mark(made: Mark) -> Element:
     """A square in the journal's lane or a disc in the outside's, filled if something was made."""
     return el(
         "span",
-        el("span", f" ({SPOKEN[made.how]} ", class_="spoken"),
+        el("span", f" – {SPOKEN[made.how]} ", class_="spoken"),
         made.text,
-        el("span", ")", class_="spoken"),
         class_=f"mark {made.how.replace(' ', '-')}",
     )
 
@@ -195,7 +194,7 @@ def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
     rows = [
         [
             str(entry.index),
-            el("span", entry.type, class_=_side(entry)),
+            entry.type,
             el("code", entry.name) if entry.name else "",
             "" if entry.value is None else el("code", compact(entry.value, 400)),
             "" if entry.line is None else line(entry.line),
@@ -217,10 +216,6 @@ def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
         if errors
         else None,
     )
-
-
-def _side(entry: Entry) -> str:
-    return "command" if entry.type.startswith("Command") else "notification"
 
 
 def error(message: str, first: Words) -> list[Content]:
