@@ -223,6 +223,22 @@ class Lab:
             while await self.query("select id from sys_invocation where status != 'completed'"):
                 await asyncio.sleep(POLL)
 
+    async def until_row(self, sql: str) -> None:
+        """Waits until a query of the server's tables finds something."""
+        async with asyncio.timeout(PATIENCE):
+            while not await self.query(sql):
+                await asyncio.sleep(POLL)
+
+    async def until_any(self, *waits: Coroutine[Any, Any, Any]) -> None:
+        """Waits until one of several things has come about, and gives up waiting for the others."""
+        waiting = [asyncio.create_task(wait) for wait in waits]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
     async def operate(self, action: str, target: str, **parameters: str) -> int:
         """Does what an operator does to an invocation that isn't completed.
 

@@ -2,7 +2,8 @@
 
 It is a real server on loopback, in the lab's own process. It behaves as a good payment or mail API
 does: `POST /charges` creates a charge and answers 201 with its id; the same `idempotency-key` again
-creates nothing and answers what the first one was answered; `GET` answers what the proof has set.
+creates nothing and answers what the first one was answered; `GET` answers what the proof has set,
+or what a `PUT` to the same path has put there since.
 What is counted as an effect is what was created here, whatever the snippet believes.
 """
 
@@ -84,6 +85,8 @@ class Outside:
         received = Received(effect, body, key, duplicate, origin)
         self.ledger.append(received)
         answer = self._created[effect, key] if duplicate and key else self._create(effect)
+        if effect.startswith("PUT "):
+            self.answers[f"GET {effect.removeprefix('PUT ')}"] = answer = body
         if key is not None:
             self._created[effect, key] = answer
         await self.on_received(received)
