@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 
+from restate_guide.catalogue import CHAPTERS
 from restate_guide.lab import evidence
 from restate_guide.lab.evidence import AsideObserved, Evidence, Observed, Survived, Verdict
 from restate_guide.lab.trace import (
@@ -244,6 +245,9 @@ def test_a_chapter_a_list_of_symptoms_and_of_corrections(root: Path) -> None:
     assert (
         words(render(root, "[[rules determinism]]")).count("Effect repeated POST /charges ×2") == 2
     )
+    chapters = words(render(root, "[[chapters]]"))
+    assert chapters.startswith("Determinism About the chapter: Determinism Rule Without it")
+    assert chapters.endswith("Still to come " + ", ".join([*CHAPTERS.values()][1:]) + ".")
     assert '<h2 id="journal-mismatch">' in render(root, "[[symptoms]]")
     said = words(render(root, "[[corrects]]"))
     assert "“It is so.”" in said

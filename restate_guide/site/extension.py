@@ -5,6 +5,7 @@ Alone on a line:
     [[rule RDD102]]             the pair, what happened, the rule's facts
     [[aside RDD102 journaled]]  one more claim of the page, with what was seen of it
     [[rules determinism]]       the rules of a chapter
+    [[chapters]]                all chapters with their rules
     [[corrects]]                what the guide corrects
     [[symptoms]]                every symptom, with the rules that show it
     [[moments RDD102]]          a rule in three moments, for the front page
@@ -144,6 +145,7 @@ class Page:
             "aside": (self._aside, 2),
             "rules": (self._rules, 1),
             "moments": (self._moments, 1),
+            "chapters": (self._chapters, 0),
             "corrects": (self._corrects, 0),
             "symptoms": (self._symptoms, 0),
         }
@@ -188,6 +190,9 @@ class Page:
 
     def _rules(self, chapter: str) -> list[Element]:
         return [lists.rules(self._book.chapter(chapter))]
+
+    def _chapters(self) -> list[Element]:
+        return lists.chapters(self._book)
 
     def _moments(self, name: str) -> list[Element]:
         entry = self._book.find(name)

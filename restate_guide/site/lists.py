@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
+from restate_guide.catalogue import CHAPTERS
 from restate_guide.site.book import Book, Entry
 from restate_guide.site.elements import el, prose
-from restate_guide.site.links import rule_link, symptom_link
+from restate_guide.site.links import chapter_link, rule_link, symptom_link
 from restate_guide.site.rule_page import severity
 from restate_guide.site.words import STIMULUS, symptoms
 
 HEADS = ("Rule", "Without it", "Severity", "Shown by")
+
+
+def chapters(book: Book) -> list[Element]:
+    """All chapters that have rules yet, and the names of the others."""
+    found: list[Element] = []
+    empty: list[str] = []
+    for chapter, title in CHAPTERS.items():
+        if entries := book.chapter(chapter):
+            found.append(el("h2", title, id=chapter))
+            found.append(el("p", "About the chapter: ", chapter_link(chapter)))
+            found.append(rules(entries))
+        else:
+            empty.append(title)
+    if empty:
+        found.append(el("h2", "Still to come", id="to-come"))
+        found.append(el("p", ", ".join(empty), "."))
+    return found
 
 
 def rules(entries: Sequence[Entry]) -> Element:
