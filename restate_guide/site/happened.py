@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from restate_guide.catalogue import Rule
 from restate_guide.lab.evidence import Verdict
-from restate_guide.lab.trace import Call, Effect, Entry, Trace
+from restate_guide.lab.trace import Call, Effect, Trace
 from restate_guide.site import book
 from restate_guide.site.elements import Content, classes, el, prose
 from restate_guide.site.links import line_id

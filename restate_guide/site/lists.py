@@ -44,13 +44,15 @@ def rules(entries: Sequence[Entry]) -> Element:
 
 def _row(entry: Entry) -> Element:
     rule, evidence = entry.rule, entry.evidence
+    measured = evidence.dont.verdict.short
+    says_more = measured.lower() != evidence.dont.verdict.title.lower()
     return el(
         "tr",
         el("th", rule_link(rule), scope="row"),
         el(
             "td",
             symptom_link(rule.symptom),
-            el("span", evidence.dont.verdict.short, class_="measured"),
+            el("span", measured, class_="measured") if says_more else None,
         ),
         el("td", severity(rule.severity)),
         el("td", STIMULUS[evidence.mode]),
