@@ -384,6 +384,7 @@ class Laboratory:
                 "INGRESS_URL": gate.url,
                 "ORIGIN_HEADER": ORIGIN_HEADER,
                 "TMPDIR": str(folder),
+                **proof.env,
             }
             plan = Plan(snippet, stimulus, folder, listener, env, self._nursery)
             crew = witness.workers = await stack.enter_async_context(workers(plan, say))

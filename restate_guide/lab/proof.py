@@ -48,6 +48,8 @@ class Proof:
     asides: Mapping[str, Aside]
     server: Mapping[str, str]
     """Settings that its server needs beyond the lab's own, as environment variables."""
+    env: Mapping[str, str]
+    """Environment variables that its snippets read, beyond those that the lab sets for all."""
     varies: Mapping[str, str]
     """Patterns of what this rule's snippets make up anew in each run, by the kind they are named."""
 
@@ -83,6 +85,7 @@ def load(folder: Path) -> Proof:
             prove=module.prove,
             asides=getattr(module, "ASIDES", {}),
             server=getattr(module, "SERVER", {}),
+            env=getattr(module, "ENV", {}),
             varies=getattr(module, "VARIES", {}),
         )
     except (AttributeError, KeyError, IndexError) as error:
