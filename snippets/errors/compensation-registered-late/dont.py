@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
 from functools import partial
 
 import restate
@@ -32,7 +31,7 @@ def charge(buyer: str) -> None:
 
 @tickets.handler()
 async def buy(ctx: restate.Context, buyer: str) -> None:
-    undo: list[Callable[[], None]] = []
+    undo: list[partial[None]] = []
     try:
         await ctx.run_typed("reserve", reserve, buyer=buyer)
         undo.append(partial(release, buyer))
