@@ -188,16 +188,35 @@ class Lab:
             await asyncio.gather(answering, paused, return_exceptions=True)
 
     async def _first_of(self, ends: set[asyncio.Future[Any]], patience: float) -> None:
-        """Waits until one of these is done, or nothing was heard for so long, or for `PATIENCE`."""
-        began = time.monotonic()
-        limit = began + max(patience, PATIENCE)
+        """Waits until one of these is done; or for `PATIENCE`; or until nothing moves any more.
+
+        Nothing moves when the workers were silent for so long, and the server has nothing due.
+        """
+        silent = time.monotonic()
+        limit = silent + max(patience, PATIENCE)
         done: set[asyncio.Future[Any]] = set()
         while not done:
-            silent = max(began, self._workers.heard_at)
+            silent = max(silent, self._workers.heard_at)
             left = min(silent + patience, limit) - time.monotonic()
-            if left <= 0:
+            if left > 0:
+                waiting = asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await waiting
+            elif time.monotonic() < limit and await self._something_is_due():
+                silent = time.monotonic()
+            else:
                 return
-            done, _ = await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _something_is_due(self) -> bool:
+        """Whether the server is about to begin an attempt, or to end a durable sleep."""
+        due = "status in ('backing-off', 'ready', 'scheduled')"
+        if await self.query(f"select id from sys_invocation where {due}"):
+            return True
+        sleeps = await self.query(
+            "select j.entry_type from sys_journal j join sys_invocation i on i.id = j.id "
+            "where i.status != 'completed' and j.entry_type in ('Command: Sleep', 'Notification: Sleep')"
+        )
+        asked = sum(row["entry_type"] == "Command: Sleep" for row in sleeps)
+        return asked > len(sleeps) - asked
 
     async def until_effect(self, effect: str, times: int = 1) -> None:
         """Waits until an effect has arrived outside."""
