@@ -32,7 +32,7 @@ serve: setup-site ## the site on http://127.0.0.1:8000/, following what you edit
 	@.venv/bin/mkdocs serve --dev-addr $(ADDRESS)
 
 test: setup-test ## all tests: every pair on a real server, the site in a real browser
-	@.venv/bin/pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
+	@.venv/bin/pytest --numprocesses $(WORKERS) --dist loadgroup $(ARGS)
 
 build: setup-site ## the site as files for a web server, in site/
 	@.venv/bin/mkdocs build --strict

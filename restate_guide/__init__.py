@@ -1,1 +1,1 @@
-"""The machinery of the guide: it finds the rules, runs them on a real Restate server, and shows what happened."""
+"""The machinery of the guide: finds the rules, runs them on a real server, shows what happened."""

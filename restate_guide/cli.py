@@ -22,7 +22,7 @@ from rich.table import Table
 
 from restate_guide import catalogue, terminal
 from restate_guide.catalogue import CHAPTERS, CatalogueError, Rule
-from restate_guide.lab import Event, Laboratory, LabError, Proof, Result, laboratory, load
+from restate_guide.lab import Event, LabError, Laboratory, Proof, Result, laboratory, load
 from restate_guide.lab.evidence import dumps, prove, read, verdict
 
 console = Console(highlight=False, soft_wrap=False)
@@ -84,13 +84,17 @@ def list_rules(chapter: str | None, as_json: bool) -> None:
     rules = [r for r in catalogue.rules() if chapter in (None, r.chapter)]
     if as_json:
         fields = ("id", "title", "chapter", "slug", "severity", "symptom", "url")
-        click.echo(json.dumps([{name: getattr(r, name) for name in fields} for r in rules], indent=2))
+        click.echo(
+            json.dumps([{name: getattr(r, name) for name in fields} for r in rules], indent=2)
+        )
         return
     for name, title in CHAPTERS.items():
         of_chapter = [r for r in rules if r.chapter == name]
         if not of_chapter:
             continue
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False
+        )
         for heading in ("id", "rule", "severity", "the don't"):
             table.add_column(heading, style="cyan" if heading == "id" else "")
         for rule in of_chapter:
@@ -136,9 +140,7 @@ def plain(markdown: str) -> str:
 @click.option("--jobs", default=2, show_default=True, help="With --all: rules at a time.")
 @fails_clearly
 @asynchronous
-async def run(
-    rule: str | None, variant: str | None, every: bool, as_json: bool, jobs: int
-) -> int:
+async def run(rule: str | None, variant: str | None, every: bool, as_json: bool, jobs: int) -> int:
     """Run a RULE's pair on a real server, and show what happens.
 
     Exit code 0 if each variant did what the rule says of it, 1 if one did not.

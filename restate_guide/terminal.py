@@ -48,14 +48,23 @@ def trace_tables(trace: Trace) -> Iterator[Table]:
     """A trace as tables: attempts and journal of each invocation, then the effects outside."""
     for invocation in trace.invocations:
         attempts = table(f"{invocation.target}, {invocation.status}: attempts")
-        for heading in ("attempt", "worker", "from the journal", "new", "effects and lines", "ends"):
+        for heading in (
+            "attempt",
+            "worker",
+            "from the journal",
+            "new",
+            "effects and lines",
+            "ends",
+        ):
             attempts.add_column(heading)
         for attempt in invocation.attempts:
             attempts.add_row(
                 str(attempt.number),
                 str(attempt.worker),
                 listed(m.text for m in attempt.moments if m.what == "command" and m.from_journal),
-                listed(m.text for m in attempt.moments if m.what == "command" and not m.from_journal),
+                listed(
+                    m.text for m in attempt.moments if m.what == "command" and not m.from_journal
+                ),
                 listed(m.text for m in attempt.moments if m.what in ("effect", "line")),
                 end_of(attempt),
             )
@@ -89,7 +98,9 @@ def trace_tables(trace: Trace) -> Iterator[Table]:
 
 
 def table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    return Table(
+        title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
 
 
 def cells(*values: object) -> Iterator[str]:

@@ -93,7 +93,7 @@ def test_run_shows_events_tables_and_verdict() -> None:
 def test_run_as_json_lines() -> None:
     told = guide("run", "RDD102", "--do", "--json")
     events: list[dict[str, Any]] = [json.loads(line) for line in told.output.splitlines()]
-    assert [event["kind"] for event in events][0] == "stage"
+    assert events[0]["kind"] == "stage"
     assert [event["kind"] for event in events].count("verdict") == 1
     assert events[-1]["verdict"]["kind"] == "holds"
     assert len(events[-1]["trace"]["effects"]) == 2

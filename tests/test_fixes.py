@@ -11,12 +11,14 @@ import pytest
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     LATE_REPLAY,
-    Lab as LabInProof,
     Result,
     Stimulus,
     crash_after_effect,
     crash_after_step,
     load,
+)
+from restate_guide.lab import (
+    Lab as LabInProof,
 )
 from tests.conftest import Lab
 

@@ -12,13 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from restate_guide import catalogue
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     PLAIN,
@@ -26,15 +25,16 @@ from restate_guide.lab import (
     EffectUnwanted,
     Holds,
     JournalMismatch,
-    Lab as LabInProof,
     LabError,
-    Proof,
     Result,
     SnippetError,
     Trace,
     WaitsForever,
     laboratory,
     load,
+)
+from restate_guide.lab import (
+    Lab as LabInProof,
 )
 from restate_guide.lab.diagnosis import diagnose
 from restate_guide.lab.evidence import dumps, prove, read
@@ -120,7 +120,11 @@ def lab_process(folder: Path, ending: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize(
     "ending",
-    ["return", "raise RuntimeError('the proof fails')", "await asyncio.wait_for(asyncio.sleep(60), 0.1)"],
+    [
+        "return",
+        "raise RuntimeError('the proof fails')",
+        "await asyncio.wait_for(asyncio.sleep(60), 0.1)",
+    ],
     ids=["ends", "fails", "times out"],
 )
 def test_nothing_is_left_when_the_lab(ending: str, folder: Path) -> None:
@@ -143,7 +147,9 @@ def test_nothing_is_left_when_the_keeper_is_killed(folder: Path) -> None:
     with lab_process(folder, "await asyncio.sleep(3)") as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         keepers = [
-            int(pid) for pid in children if b"keeper.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            int(pid)
+            for pid in children
+            if b"keeper.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
         assert len(keepers) == 1
         os.kill(keepers[0], signal.SIGKILL)
@@ -368,7 +374,11 @@ def test_more_effects_than_promised() -> None:
 @pytest.mark.parametrize(
     ("message", "was", "now"),
     [
-        ("…\n- Difference:\n   name: reserve tea != reserve cup", "name reserve tea", "name reserve cup"),
+        (
+            "…\n- Difference:\n   name: reserve tea != reserve cup",
+            "name reserve tea",
+            "name reserve cup",
+        ),
         (
             "…\n - The previous execution ran and recorded the following: 'sleep' (index '2')\n"
             " - The current execution attempts to perform the following: 'run'",
@@ -385,7 +395,9 @@ def test_mismatch_has_both_sides(message: str, was: str, now: str) -> None:
 def test_names_are_stable_and_told_apart() -> None:
     stable = Stable({"token": r"tok_\w+"})
     first, second = "8c1f6a2e-0b6e-4a53-9d0e-1f0c3a5b7d90", "8c1f6a2e-0b6e-4a53-9d0e-1f0c3a5b7d91"
-    assert stable.json({"a": first, "b": [second, f"key {first}"], "t": "tok_x", "at": 1795317916.4}) == {
+    assert stable.json(
+        {"a": first, "b": [second, f"key {first}"], "t": "tok_x", "at": 1795317916.4}
+    ) == {
         "a": "uuid-1",
         "b": ["uuid-2", "key uuid-1"],
         "t": "token-1",

@@ -18,10 +18,7 @@ from restate_guide.catalogue import ROOT, Rule
 
 RULES = catalogue.rules()
 SNIPPETS = sorted(
-    path
-    for rule in RULES
-    for path in rule.folder.glob("*.py")
-    if path.name != "proof.py"
+    path for rule in RULES for path in rule.folder.glob("*.py") if path.name != "proof.py"
 )
 LONGEST_SNIPPET = 45
 """Lines; one screen."""
@@ -42,7 +39,7 @@ class Snippet(CodeExample):
 
     @classmethod
     def load(cls, path: Path) -> CodeExample:
-        example = cls.create(path.read_text(), path=path, prefix="python")
+        example: CodeExample = cls.create(path.read_text(), path=path, prefix="python")
         example.group = uuid4()
         return example
 
@@ -50,7 +47,7 @@ class Snippet(CodeExample):
 @every_snippet
 def test_runs_and_is_clean(snippet: Path, eval_example: EvalExample) -> None:
     eval_example.set_config(
-        line_length=88, quotes="double", target_version="py311", ruff_select=["E", "F", "I", "UP"]
+        line_length=88, quotes="double", target_version="py310", ruff_select=["E", "F", "I", "UP"]
     )
     example = Snippet.load(snippet)
     eval_example.lint(example)
@@ -100,7 +97,9 @@ def test_pair_defines_the_same_handlers(rule: Rule) -> None:
 
     def handlers(variant: str) -> list[str]:
         tree = ast.parse(rule.snippet(variant))
-        services = re.findall(r"restate\.(?:Service|VirtualObject|Workflow)\(.*?\)", ast.unparse(tree))
+        services = re.findall(
+            r"restate\.(?:Service|VirtualObject|Workflow)\(.*?\)", ast.unparse(tree)
+        )
         names = [
             f"{ast.unparse(node.decorator_list[0])} {node.name}"
             for node in ast.walk(tree)

@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 NODE_MODULES = ROOT / "node_modules"
 
-# In an activated venv, the Python that it was made from: .venv can't make itself anew.
-PYTHON: str = getattr(sys, "_base_executable", sys.executable)
+# Within a venv, the Python that it was made from: .venv can't make itself anew.
+PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 PYTHON_VERSION = platform.python_version()
 
 
@@ -199,7 +199,10 @@ class Stamp:
         self.file.unlink(missing_ok=True)
 
 
-PIP = [VENV / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+PIP: list[str | Path] = [
+    *(VENV / "bin" / "python", "-m", "pip", "install"),
+    *("--disable-pip-version-check", "--no-input"),
+]
 
 SERVER_WAYS_OUT = (
     "Ways out: set RESTATE_SERVER_BIN to a restate-server {version} that you have; or start one "

@@ -12,6 +12,7 @@ from restate_guide.lab.stimulus import (
     crash_after_effect,
     crash_after_step,
     crash_before_journal,
+    deployed_over,
     redeploy_in_place,
 )
 from restate_guide.lab.symptoms import (
@@ -71,6 +72,7 @@ __all__ = [
     "crash_after_effect",
     "crash_after_step",
     "crash_before_journal",
+    "deployed_over",
     "laboratory",
     "load",
     "redeploy_in_place",

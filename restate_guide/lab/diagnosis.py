@@ -81,7 +81,9 @@ def mismatch(failure: Failure) -> JournalMismatch:
     """Reads the two sides of an RT0016 from its message, which has one of two forms."""
     message = failure.message
     if commands := re.search(
-        r"recorded the following: '(.+?)'.*attempts to perform the following: '(.+?)'", message, re.S
+        r"recorded the following: '(.+?)'.*attempts to perform the following: '(.+?)'",
+        message,
+        re.S,
     ):
         was, now = commands[1], commands[2]
     elif field := re.search(r"- Difference:\s+(\w+): (.*?) != (.*?)\s*$", message, re.S):

@@ -24,11 +24,11 @@ import httpx
 
 from restate_guide.lab.diagnosis import diagnose
 from restate_guide.lab.errors import LabError
+from restate_guide.lab.gate import Gate
 from restate_guide.lab.outside import ORIGIN_HEADER, Outside, Received, outside
 from restate_guide.lab.processes import Nursery, Processes, processes, start_nursery
 from restate_guide.lab.proof import Proof
 from restate_guide.lab.reading import build_trace, read_database, read_tables, seconds_waited
-from restate_guide.lab.gate import Gate
 from restate_guide.lab.server import (
     INGRESS_URL,
     OwnServers,
@@ -216,7 +216,7 @@ class Lab:
             "where i.status != 'completed' and j.entry_type in ('Command: Sleep', 'Notification: Sleep')"
         )
         asked = sum(row["entry_type"] == "Command: Sleep" for row in sleeps)
-        return asked > len(sleeps) - asked
+        return bool(asked > len(sleeps) - asked)
 
     async def until_effect(self, effect: str, times: int = 1) -> None:
         """Waits until an effect has arrived outside."""
@@ -303,9 +303,8 @@ class Lab:
     async def _paused(self, target: str) -> None:
         """Waits until an invocation of this target is paused, after an attempt that failed."""
         while True:
-            seen = len(self._workers.attempts)
             await self._workers.until(
-                lambda: any(a.ends == "error" for a in self._workers.attempts[-seen:])
+                lambda: any(a.ends == "error" for a in self._workers.attempts)
             )
             rows = await self.query(
                 f"select id from sys_invocation where status = 'paused' and target = '{target}'"
@@ -480,6 +479,8 @@ class Witness:
     async def on_received(self, received: Received) -> None:
         assert self.workers is not None
         origin = received.origin
+        if origin.get("worker") in self.workers.others:
+            origin["line"] = None
         attempt = self.workers.find(origin.get("worker") or 0, origin.get("attempt") or 0)
         if attempt is not None:
             text = received.effect + (" (known by its key)" if received.duplicate else "")

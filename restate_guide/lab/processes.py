@@ -1,4 +1,4 @@
-"""The lab's processes, started and ended through the keeper; and the nursery, from which workers are forked."""
+"""The lab's processes, started and ended through the keeper; and the nurseries that fork workers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ async def processes() -> AsyncIterator[Processes]:
     try:
         hello = json.loads(await process.stdout.readline())
     except ValueError:
-        raise LabError("The lab's keeper did not start; is the temporary folder writable?") from None
+        raise LabError(
+            "The lab's keeper did not start; is the temporary folder writable?"
+        ) from None
     kept = Processes(process, Path(hello["folder"]))
     try:
         yield kept

@@ -28,6 +28,8 @@ class Aside:
     """Name of the file beside the proof, without `.py`."""
     stimulus: Stimulus
     outcome: Outcome
+    prove: Callable[[Lab], Coroutine[None, None, None]] | None = None
+    """Makes the calls, where they are others than the proof's."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Proof:
     """Patterns of what this rule's snippets make up anew in each run, by the kind they are named."""
 
     def judging(self, aside: Aside) -> Proof:
-        """The proof by which an aside is judged: one that holds may hold in a way of its own."""
-        return replace(self, promise=aside.outcome) if isinstance(aside.outcome, Holds) else self
+        """The proof by which an aside is judged: what it promises and calls may be its own."""
+        promise = aside.outcome if isinstance(aside.outcome, Holds) else self.promise
+        return replace(self, promise=promise, prove=aside.prove or self.prove)
 
     def snippet(self, name: str) -> Path:
         """The file of a variant (`do`, `dont`) or of an aside's snippet."""

@@ -47,6 +47,8 @@ class AttemptReports:
     """Its number within its worker."""
     invocation: str
     known: int
+    file: str = ""
+    """The file that its worker served, where it isn't the run's own snippet."""
     moments: list[Moment] = field(default_factory=list)
     commands: dict[int, dict[str, Any]] = field(default_factory=dict)
     """The reports of the commands issued, by index."""
@@ -155,7 +157,9 @@ def read_journal(rows: Sequence[dict[str, Any]], attempts: Sequence[AttemptRepor
         reports = [a for a in attempts if command in a.commands]
         began_without = [a for a in attempts if a.known <= row["index"]]
         writer = began_without[-1] if began_without else None
-        if side == "Notification" and kind != "Run":  # the server's; the attempt may be over by then
+        if (
+            side == "Notification" and kind != "Run"
+        ):  # the server's; the attempt may be over by then
             took = [a for a in began_without if a.took_result_of(command)]
             writer = took[0] if took else None
         first_report = reports[0].commands[command] if reports and command is not None else {}
@@ -200,7 +204,8 @@ def with_journal(reports: AttemptReports, journal: Sequence[Entry]) -> tuple[Mom
     answered_at = {
         entry.command: entry.index
         for entry in journal
-        if entry.type.startswith("Notification") and entry.command is not None
+        if entry.type.startswith("Notification")
+        and entry.command is not None
         and entry.type.partition(": ")[2] not in NOT_A_RESULT
     }
     moments = []
@@ -218,7 +223,8 @@ def in_order_of_commands(moments: Sequence[Moment]) -> list[Moment]:
     for chance, together in itertools.groupby(
         moments, lambda m: m.what in ("executing", "effect") and m.command is not None
     ):
-        ordered += sorted(together, key=lambda m: m.command or 0) if chance else together
+        group = list(together)
+        ordered += sorted(group, key=lambda m: m.command or 0) if chance else group
     return ordered
 
 
@@ -246,7 +252,14 @@ def build_trace(
                 status=row["status"],
                 invoked_by=row["invoked_by"],
                 attempts=tuple(
-                    Attempt(n, a.worker, a.known, a.ends or "cut off", with_journal(a, journal))  # type: ignore[arg-type]
+                    Attempt(
+                        n,
+                        a.worker,
+                        a.known,
+                        a.ends or "cut off",  # type: ignore[arg-type]
+                        with_journal(a, journal),
+                        a.file,
+                    )
                     for n, a in enumerate(own, 1)
                 ),
                 journal=tuple(journal),
@@ -322,8 +335,12 @@ def read_database(path: Path) -> dict[str, list[dict[str, Json]]]:
         return {}
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.row_factory = sqlite3.Row
-        tables = database.execute("select name from sqlite_master where type = 'table' order by name")
+        tables = database.execute(
+            "select name from sqlite_master where type = 'table' order by name"
+        )
         return {
-            table: [dict(row) for row in database.execute(f'select * from "{table}" order by rowid')]
+            table: [
+                dict(row) for row in database.execute(f'select * from "{table}" order by rowid')
+            ]
             for (table,) in tables.fetchall()
         }

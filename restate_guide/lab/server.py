@@ -67,9 +67,7 @@ def find_binary() -> Path:
     raise LabError(f"There is no restate-server for {sys.platform}-{machine} here. {WAYS_OUT}")
 
 
-Connect = Callable[
-    [], Coroutine[None, None, tuple[asyncio.StreamReader, asyncio.StreamWriter]]
-]
+Connect = Callable[[], Coroutine[None, None, tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 class Server:
@@ -176,9 +174,7 @@ class OwnServers:
         self._ahead: collections.deque[asyncio.Task[tuple[contextlib.AsyncExitStack, Server]]]
         self._ahead = collections.deque()
 
-    async def _start(
-        self, settings: Mapping[str, str]
-    ) -> tuple[contextlib.AsyncExitStack, Server]:
+    async def _start(self, settings: Mapping[str, str]) -> tuple[contextlib.AsyncExitStack, Server]:
         folder = self._processes.folder / f"server-{next(self._numbers)}"
         folder.mkdir()
         stack = contextlib.AsyncExitStack()
@@ -217,7 +213,9 @@ async def running_server(ingress_url: str, admin_url: str) -> AsyncIterator[Serv
         httpx.AsyncClient(base_url=admin_url, timeout=None) as admin,
     ):
         host, port = ingress.base_url.host, ingress.base_url.port or 80
-        server = Server(ingress, admin, False, functools.partial(asyncio.open_connection, host, port))
+        server = Server(
+            ingress, admin, False, functools.partial(asyncio.open_connection, host, port)
+        )
         try:
             await asyncio.wait_for(server.healthy(), timeout=5.0)
         except TimeoutError:

@@ -54,7 +54,9 @@ class Stable:
                 return self.text(value)
             case bool() | None:
                 return value
-            case int() | float() if int(value) in EPOCH_SECONDS or int(value / 1000) in EPOCH_SECONDS:
+            case int() | float() if (
+                int(value) in EPOCH_SECONDS or int(value / 1000) in EPOCH_SECONDS
+            ):
                 return self.name("time", repr(value))
             case float():
                 named = self.text(repr(value))

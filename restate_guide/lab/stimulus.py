@@ -28,6 +28,8 @@ class Stimulus:
     """The point at which the first worker kills itself with SIGKILL; see `Recorder.crash_if`."""
     successor: str | None = None
     """Name of the snippet that the second worker serves, where it isn't the same one."""
+    predecessor: str | None = None
+    """Name of the snippet that the first worker serves, where it isn't the same one."""
     crash_on_effect: str | None = None
     """The effect on whose arrival outside the first worker is killed, before it is answered."""
 
@@ -92,5 +94,16 @@ def redeploy_in_place(successor: str) -> Stimulus:
         f"the code is replaced in place by {successor}.py while the handler sleeps",
         workers=2,
         successor=successor,
+        crash_at={"in": "sleep"},
+    )
+
+
+def deployed_over(predecessor: str) -> Stimulus:
+    """While the handler of an older version sleeps, this one takes its place, at the same address."""
+    return Stimulus(
+        "late",
+        f"it is deployed in place of {predecessor}.py while an invocation of that sleeps",
+        workers=2,
+        predecessor=predecessor,
         crash_at={"in": "sleep"},
     )

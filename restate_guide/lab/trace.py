@@ -49,6 +49,8 @@ class Attempt:
     """Journal entries that the server sent along: what this attempt replays."""
     ends: Literal["output", "suspended", "error", "killed", "cut off"]
     moments: tuple[Moment, ...]
+    file: str = ""
+    """The file that its worker served (`before.py`), where it isn't the variant's own."""
 
 
 @dataclass(frozen=True)

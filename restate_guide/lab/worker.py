@@ -29,8 +29,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-sys.modules["httpx._main"] = None  # type: ignore[assignment]  # its command line, slow to import
-
 import httpx
 import hypercorn.asyncio
 import hypercorn.config
@@ -120,9 +118,7 @@ def known_entries(start_message: bytes) -> int:
 class Recorder:
     """Everything that one worker reports, and the point at which it is to die."""
 
-    def __init__(
-        self, snippet: str, number: int, reports: Reports, crash: dict[str, str]
-    ) -> None:
+    def __init__(self, snippet: str, number: int, reports: Reports, crash: dict[str, str]) -> None:
         self.snippet = snippet
         self.number = number
         self.reports = reports
@@ -240,10 +236,10 @@ class RecordingVM(VMWrapper):
             command, message = self.failed_step  # to be tried again: this attempt ends with it
             self.failed_step = None
             self.say("error", command=command, message=message, line=None)
-        if isinstance(progress, DoProgressWaitExternalProgress) and self.pending_sleep:
-            if not self.is_asleep:
-                self.is_asleep = True
-                self.say("asleep")
+        waits = isinstance(progress, DoProgressWaitExternalProgress)
+        if waits and self.pending_sleep and not self.is_asleep:
+            self.is_asleep = True
+            self.say("asleep")
         return progress
 
     def propose_run_completion_success(self, handle: int, output: bytes) -> None:
@@ -255,7 +251,9 @@ class RecordingVM(VMWrapper):
         self.say("executed", command=self.commands[handle][0], failed=output.message)
         super().propose_run_completion_failure(handle, output)
 
-    def propose_run_completion_transient(self, handle: int, failure: Failure, *a: Any, **kw: Any) -> None:
+    def propose_run_completion_transient(
+        self, handle: int, failure: Failure, *a: Any, **kw: Any
+    ) -> None:
         self.step_failed(handle, failure)
         super().propose_run_completion_transient(handle, failure, *a, **kw)
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import socket
 import time
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +55,8 @@ class Workers:
         """From the fork of the first worker until it served."""
         self._plan = plan
         self._say = say
+        self.others: dict[int, str] = {}
+        """Files that workers serve which don't serve the run's own snippet, by number of the worker."""
         self._serving = 0
         self._heard_out: dict[int, asyncio.Event] = {}
         self._beside: dict[int, socket.socket] = {}
@@ -126,6 +127,8 @@ class Workers:
         self, number: int, snippet: Path, listener: socket.socket, attribute: str = "app"
     ) -> None:
         self._heard_out[number] = asyncio.Event()
+        if snippet != self._plan.snippet:
+            self.others[number] = snippet.name
         await self._plan.nursery(number).fork(
             {
                 "worker": self._name(number),
@@ -147,10 +150,10 @@ class Workers:
         """Starts one worker after another; fails if one ends without being killed."""
         stimulus = self._plan.stimulus
         for number in range(1, stimulus.workers + 1):
-            later = stimulus.successor if number > 1 else None
+            other = stimulus.successor if number > 1 else stimulus.predecessor
             snippet = self._plan.snippet
             await self._fork(
-                number, snippet.with_stem(later) if later else snippet, self._plan.listener
+                number, snippet.with_stem(other) if other else snippet, self._plan.listener
             )
             self._serving = number
             code = await self._plan.nursery(number).ends.of(self._name(number))
@@ -173,6 +176,8 @@ class Workers:
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():
                 report = json.loads(line)
+                if number in self.others:
+                    report["line"] = None  # it would be looked for in the run's own snippet
                 match report["report"]:
                     case "worker":
                         number = report["number"]
@@ -197,7 +202,11 @@ class Workers:
         """Enters a report into its attempt."""
         if report["report"] == "attempt":
             attempt = AttemptReports(
-                worker_number, report["attempt"], report["invocation"], report["known"]
+                worker_number,
+                report["attempt"],
+                report["invocation"],
+                report["known"],
+                self.others.get(worker_number, ""),
             )
             self.attempts.append(attempt)
             self._say("attempt", f"an attempt begins, {attempt.known} journal entries known")
