@@ -153,7 +153,8 @@ def _about(told: Told) -> str:
         if told.known_entries <= 1
         else f"replays {told.known_entries} journal entries"
     )
-    return f"worker {told.worker}, {replays}"
+    serves = f" serves {told.file}" if told.file else ""
+    return f"worker {told.worker}{serves}, {replays}"
 
 
 def step(told: Step, line: LineLink) -> Element:

@@ -57,6 +57,8 @@ class Told:
     worker: int
     known_entries: int
     steps: tuple[Step, ...]
+    file: str = ""
+    """What the worker served, where it isn't the snippet that is shown."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class _Teller:
                 attempt.worker,
                 attempt.known_entries,
                 tuple(_answers_in_one(self._steps(attempt))),
+                attempt.file,
             )
             for attempt in self._invocation.attempts
         ]
