@@ -113,7 +113,9 @@ class Server:
         answer = await self.admin.post(
             "/query", json={"query": sql}, headers={"accept": "application/json"}
         )
-        rows: list[dict[str, Any]] = answer.raise_for_status().json()["rows"]
+        if answer.is_error:
+            raise LabError(f"The server can't answer {sql!r}: {answer.text}")
+        rows: list[dict[str, Any]] = answer.json()["rows"]
         return rows
 
     async def healthy(self) -> None:
@@ -198,7 +200,8 @@ class OwnServers:
 
     async def close(self) -> None:
         """Ends the servers that nobody took."""
-        for starting in self._ahead:
+        while self._ahead:
+            starting = self._ahead.popleft()
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, LabError):
                 stack, _ = await starting
