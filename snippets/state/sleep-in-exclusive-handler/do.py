@@ -1,0 +1,30 @@
+"""Holds a seat for a second, then frees it: by a delayed message to the seat."""
+
+from datetime import timedelta
+
+import restate
+
+LIMIT = timedelta(seconds=1)
+
+seats = restate.VirtualObject("Seats")
+
+
+@seats.handler()
+async def hold(ctx: restate.ObjectContext, customer: str) -> str:
+    ctx.set("holder", customer)
+    ctx.object_send(free, key=ctx.key(), arg=None, send_delay=LIMIT)
+    return f"held for {customer}"
+
+
+@seats.handler()
+async def free(ctx: restate.ObjectContext) -> None:
+    ctx.clear("holder")
+
+
+@seats.handler()
+async def book(ctx: restate.ObjectContext, customer: str) -> str:
+    holder = await ctx.get("holder", type_hint=str)
+    return f"held for {holder}" if holder else f"booked for {customer}"
+
+
+app = restate.app([seats])

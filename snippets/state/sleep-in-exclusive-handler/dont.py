@@ -1,0 +1,26 @@
+"""Holds a seat for a second, then frees it: by sleeping on the seat's key."""
+
+from datetime import timedelta
+
+import restate
+
+LIMIT = timedelta(seconds=1)
+
+seats = restate.VirtualObject("Seats")
+
+
+@seats.handler()
+async def hold(ctx: restate.ObjectContext, customer: str) -> str:
+    ctx.set("holder", customer)
+    await ctx.sleep(LIMIT)
+    ctx.clear("holder")
+    return f"held for {customer}"
+
+
+@seats.handler()
+async def book(ctx: restate.ObjectContext, customer: str) -> str:
+    holder = await ctx.get("holder", type_hint=str)
+    return f"held for {holder}" if holder else f"booked for {customer}"
+
+
+app = restate.app([seats])
