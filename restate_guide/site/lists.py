@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from restate_guide.catalogue import CHAPTERS
 from restate_guide.site.book import Book, Entry
-from restate_guide.site.elements import el, prose
+from restate_guide.site.elements import el, prose, slug
 from restate_guide.site.links import chapter_link, rule_link, symptom_link
 from restate_guide.site.rule_page import severity
 from restate_guide.site.words import STIMULUS, symptoms
@@ -60,34 +60,28 @@ def _row(entry: Entry) -> Element:
 
 
 def corrects(entries: Sequence[Entry]) -> list[Element]:
-    """Widely read claims, and the rules whose runs say otherwise."""
-    return [
-        el(
-            "section",
-            el("p", "“", prose(entry.rule.corrects), "”", class_="claimed"),
-            el("p", rule_link(entry.rule)),
+    """Widely read claims, and what was seen instead."""
+    found: list[Element] = []
+    for entry in entries:
+        rule, evidence = entry.rule, entry.evidence
+        if rule.corrects is None:
+            continue
+        found += [
+            el("h2", rule.id, id=slug(rule.id)),
+            el("p", "“", prose(rule.corrects), "”", class_="claimed"),
             el(
                 "ul",
-                el("li", prose(entry.evidence.stimulus), " ", _measured(entry)),
-                [
-                    el(
-                        "li",
-                        prose(aside.sentence),
-                        " ",
-                        el("span", aside.verdict.short, class_="measured"),
-                    )
-                    for aside in entry.evidence.asides.values()
-                ],
+                _seen(evidence.stimulus, evidence.dont.verdict.short),
+                [_seen(aside.sentence, aside.verdict.short) for aside in evidence.asides.values()],
+                class_="seen-instead",
             ),
-            class_="correction",
-        )
-        for entry in entries
-        if entry.rule.corrects
-    ]
+            el("p", rule_link(rule)),
+        ]
+    return found
 
 
-def _measured(entry: Entry) -> Element:
-    return el("span", entry.evidence.dont.verdict.short, class_="measured")
+def _seen(sentence: str, measured: str) -> Element:
+    return el("li", prose(sentence), " ", el("span", measured, class_="measured"))
 
 
 def by_symptom(book: Book) -> list[Element]:
