@@ -118,6 +118,7 @@ class Lab:
         body: Json = None,
         *,
         idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
     ) -> Json:
         """Calls a handler at the ingress (`Checkout/pay`, `Cart/cart-1/add`) and waits for its answer.
@@ -129,9 +130,9 @@ class Lab:
         Returns:
             The answer's body; None if the invocation was paused, or the call waits for ever.
         """
-        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
+        key = {"idempotency-key": idempotency_key} if idempotency_key else {}
         content = {} if body is None else {"json": body}
-        request = self._server.ingress.post(f"/{target}", headers=headers, **content)
+        request = self._server.ingress.post(f"/{target}", headers={**key, **(headers or {})}, **content)
         return await self._answer(target, body, request, patience)
 
     async def post(

@@ -108,10 +108,12 @@ def calls(made: Sequence[Call]) -> Element:
 
 def _call(call: Call) -> list[Content]:
     given = "" if call.input is None else compact(call.input)
+    is_request = " " in call.target  # `POST /payments`, at an edge; handlers have no blank
+    made = f"{call.target} {given}".strip() if is_request else f"{call.target}({given})"
     answer: Content = [f"{call.status} ", el("code", compact(call.answer))]
     if call.status is None:
         answer = "the caller hung up" if call.abandoned else "no answer"
-    return [el("code", f"{call.target}({given})"), " → ", answer]
+    return [el("code", made), " → ", answer]
 
 
 def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
