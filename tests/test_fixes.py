@@ -151,3 +151,15 @@ def test_query_of_rdd116_finds_what_is_paused_and_it_resumes_on_the_fixed_code(l
         await until_status(in_proof, target, "completed")
 
     assert run(lab, "coroutine-from-lambda", fix).trace.effect_counts() == {"POST /emails": 1}
+
+
+def test_cancel_of_the_first_frees_both_keys_of_a_cycle(lab: Lab) -> None:
+    """RDD303: the cancellation reaches what the cancelled invocation waits for."""
+    target = "Orders/order-1/place"
+
+    async def free(in_proof: LabInProof) -> None:
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_all_completed()
+
+    trace = run(lab, str(ROOT / "snippets/communication/same-key-cycle"), free).trace
+    assert {invocation.status for invocation in trace.invocations} == {"completed"}

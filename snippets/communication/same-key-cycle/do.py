@@ -1,0 +1,28 @@
+"""Takes an order's items from stock, which tells the order: by a message to it."""
+
+import restate
+
+orders = restate.VirtualObject("Orders")
+stock = restate.VirtualObject("Stock")
+
+
+@orders.handler()
+async def place(ctx: restate.ObjectContext, item: str) -> str:
+    left = await ctx.object_call(take, key=item, arg=ctx.key())
+    return f"{item} taken, {left} left"
+
+
+@orders.handler()
+async def note(ctx: restate.ObjectContext, item: str) -> None:
+    ctx.set("item", item)
+
+
+@stock.handler()
+async def take(ctx: restate.ObjectContext, order: str) -> int:
+    ctx.object_send(note, key=order, arg=ctx.key())
+    left = (await ctx.get("left", type_hint=int) or 10) - 1
+    ctx.set("left", left)
+    return left
+
+
+app = restate.app([orders, stock])
