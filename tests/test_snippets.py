@@ -70,14 +70,20 @@ def test_imports_nothing_of_the_project(snippet: Path) -> None:
     assert imported <= {*sys.stdlib_module_names, "httpx", "pydantic", "restate"}
 
 
-@every_snippet
-def test_works_in_an_empty_folder(snippet: Path, tmp_path: Path) -> None:
-    """Copied, and imported by a Python that finds nothing of ours."""
-    copy = tmp_path / "service.py"
-    copy.write_text(snippet.read_text())
-    script = "import service; assert callable(service.app)"
-    environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": ""}
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+def test_work_in_an_empty_folder(tmp_path: Path) -> None:
+    """Copied, and imported by a Python that finds nothing of ours; all in one process, for time's sake."""
+    script = (
+        "import importlib\n"
+        f"for number in range({len(SNIPPETS)}):\n"
+        "    service = importlib.import_module(f'service_{number}')\n"
+        "    assert callable(service.app), service\n"
+    )
+    for number, snippet in enumerate(SNIPPETS):
+        (tmp_path / f"service_{number}.py").write_text(snippet.read_text())
+    command = [sys.executable, "-c", script]
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @every_snippet
@@ -98,7 +104,7 @@ def test_pair_defines_the_same_handlers(rule: Rule) -> None:
     def handlers(variant: str) -> list[str]:
         tree = ast.parse(rule.snippet(variant))
         services = re.findall(
-            r"restate\.(?:Service|VirtualObject|Workflow)\(.*?\)", ast.unparse(tree)
+            r"restate\.(?:Service|VirtualObject|Workflow)\('(\w+)'", ast.unparse(tree)
         )
         names = [
             f"{ast.unparse(node.decorator_list[0])} {node.name}"
