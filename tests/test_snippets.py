@@ -99,7 +99,7 @@ def test_pair_differs_in_one_idea(rule: Rule) -> None:
 
 @every_rule
 def test_pair_defines_the_same_handlers(rule: Rule) -> None:
-    """Services and handlers have the same names, so that one proof drives both."""
+    """What the proof calls in the one is in the other, under the same name."""
 
     def handlers(variant: str) -> list[str]:
         tree = ast.parse(rule.snippet(variant))
@@ -113,7 +113,8 @@ def test_pair_defines_the_same_handlers(rule: Rule) -> None:
         ]
         return services + names
 
-    assert handlers("do") == handlers("dont") != []
+    assert set(handlers("dont")) <= set(handlers("do")), "a do may have one more"
+    assert handlers("dont")
 
 
 def test_types_hold_under_mypy_strict(tmp_path: Path) -> None:
