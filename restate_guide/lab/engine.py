@@ -495,11 +495,12 @@ class Witness:
 
 
 async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> None:
-    """Kills the first worker once a durable sleep stands in the server's journal."""
+    """Kills the first worker once a durable sleep, or its end, stands in the server's journal."""
     if stimulus.crash_at.get("in") != "sleep":
         return
     await crew.until(lambda: bool(crew.asleep))
-    sleep = f"id = '{crew.asleep[0]}' and entry_type = 'Command: Sleep'"
+    side = "Notification" if stimulus.crash_at.get("when") == "over" else "Command"
+    sleep = f"id = '{crew.asleep[0]}' and entry_type = '{side}: Sleep'"
     while not await server.query(f"select index from sys_journal where {sleep}"):
         await asyncio.sleep(POLL)
     await crew.kill()
