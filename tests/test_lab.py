@@ -167,7 +167,7 @@ def test_detached_grandchildren_are_ended(folder: Path) -> None:
             await kept.ends.of("forker")
             return left_behind(folder)
 
-    assert len(asyncio.run(start_and_leave())) == 1
+    assert asyncio.run(start_and_leave()) != []
     assert left_behind(folder) == []
 
 
