@@ -18,6 +18,12 @@ ASIDES = {
         stimulus=PLAIN,
         outcome=SENT,
     ),
+    "partial": Aside(
+        "A partial of an async function is fine, too: the SDK sees the function in it.",
+        snippet="bound",
+        stimulus=PLAIN,
+        outcome=SENT,
+    ),
 }
 
 
