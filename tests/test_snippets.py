@@ -125,3 +125,19 @@ def test_types_hold_under_mypy_strict(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "."]
     checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_mypy_finds_the_step_that_nobody_awaits_if_asked(tmp_path: Path) -> None:
+    """RDD114: the option that its page names finds the don't, and nothing in the do."""
+    for variant, found in (("dont", True), ("do", False)):
+        path = ROOT / "snippets" / "determinism" / "step-not-awaited" / f"{variant}.py"
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--enable-error-code",
+            "unused-awaitable",
+        ]
+        checked = subprocess.run([*command, path], cwd=tmp_path, capture_output=True, text=True)
+        assert ("[unused-awaitable]" in checked.stdout) == found, checked.stdout
