@@ -49,7 +49,7 @@ class Setup:
     def python_packages(self) -> None:
         """Make .venv anew, unless it was made by this Python from this lock file."""
         requirements = ROOT / "requirements.lock"
-        stamp = Stamp(VENV / "packages.stamp", sys.version, PYTHON, str(VENV), requirements)
+        stamp = Stamp(VENV / "packages.stamp", PYTHON_VERSION, PYTHON, str(VENV), requirements)
         if stamp.holds():
             return
         if importlib.util.find_spec("ensurepip") is None:  # Debian keeps it in a package apart
@@ -176,8 +176,8 @@ class Setup:
                 raise Missing(f"{way_out} ({error})") from None
             if process.returncode != 0:
                 output.seek(0)
-                last_words = output.read().strip().splitlines()[-12:]
-                print(*(f"  | {line}" for line in last_words), sep="\n", file=sys.stderr)
+                last_words = output.read().strip().splitlines()[-8:]
+                print(*(f"  | {line[:160]}" for line in last_words), sep="\n", file=sys.stderr)
                 raise Missing(way_out)
 
 
