@@ -132,7 +132,9 @@ class Lab:
         """
         key = {"idempotency-key": idempotency_key} if idempotency_key else {}
         content = {} if body is None else {"json": body}
-        request = self._server.ingress.post(f"/{target}", headers={**key, **(headers or {})}, **content)
+        request = self._server.ingress.post(
+            f"/{target}", headers={**key, **(headers or {})}, **content
+        )
         return await self._answer(target, body, request, patience)
 
     async def post(
@@ -495,14 +497,18 @@ class Witness:
 
 
 async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> None:
-    """Kills the first worker once a durable sleep, or its end, stands in the server's journal."""
+    """Kills the first worker once a durable sleep, or what ends the wait, stands in the journal."""
     if stimulus.crash_at.get("in") != "sleep":
         return
     await crew.until(lambda: bool(crew.asleep))
-    side = "Notification" if stimulus.crash_at.get("when") == "over" else "Command"
-    sleep = f"id = '{crew.asleep[0]}' and entry_type = '{side}: Sleep'"
-    while not await server.query(f"select index from sys_journal where {sleep}"):
+    journal = f"select index from sys_journal where id = '{crew.asleep[0]}'"
+    while not (sleep := await server.query(f"{journal} and entry_type = 'Command: Sleep'")):
         await asyncio.sleep(POLL)
+    if stimulus.crash_at.get("when") == "over":
+        # The sleep's end as a rule; a cancel or another result may come before it.
+        came = f"entry_type like 'Notification: %' and index > {sleep[0]['index']}"
+        while not await server.query(f"{journal} and {came}"):
+            await asyncio.sleep(POLL)
     await crew.kill()
 
 

@@ -134,7 +134,7 @@ async def outside(on_received: Callable[[Received], Awaitable[None]]) -> AsyncIt
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]  # Hypercorn owns it now, and closes it
     config.errorlog = None
-    config.graceful_timeout = 1
+    config.graceful_timeout = 10  # handlers end with their callers, which are gone already
     closing = asyncio.Event()
     serving = asyncio.create_task(
         hypercorn.asyncio.serve(service.app, config, shutdown_trigger=closing.wait)
