@@ -13,7 +13,6 @@ from restate_guide.lab.stimulus import (
     crash_after_step,
     crash_before_journal,
     deployed_over,
-    redeploy_in_place,
 )
 from restate_guide.lab.symptoms import (
     EffectMissing,
@@ -75,5 +74,4 @@ __all__ = [
     "deployed_over",
     "laboratory",
     "load",
-    "redeploy_in_place",
 ]

@@ -89,17 +89,6 @@ def crash_before_journal(step: str) -> Stimulus:
     )
 
 
-def redeploy_in_place(successor: str) -> Stimulus:
-    """While the handler sleeps, another snippet takes the worker's place, at the same address."""
-    return Stimulus(
-        "late",
-        f"the code is replaced in place by {successor}.py while the handler sleeps",
-        workers=2,
-        successor=successor,
-        crash_at={"in": "sleep"},
-    )
-
-
 def deployed_over(predecessor: str) -> Stimulus:
     """While the handler of an older version sleeps, this one takes its place, at the same address."""
     return Stimulus(
