@@ -1,4 +1,4 @@
-"""What the tests share: one laboratory for each test process."""
+"""What the tests share: one laboratory for each test process, one site and browser."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import pytest
 
 from restate_guide.lab import Laboratory, laboratory
+from tests.browser import chromium, origin, playwright, site
+
+__all__ = ["Lab", "chromium", "lab", "origin", "playwright", "site"]
 
 T = TypeVar("T")
 
