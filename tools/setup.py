@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import importlib.util
@@ -117,16 +118,16 @@ class Setup:
         stamp.put()
 
     def chromium(self) -> None:
-        """Install Debian's Chromium, unless there is one; it shows no text without a font."""
-        if shutil.which("chromium"):
+        """Install Debian's Chromium, a font for it, and a library that Playwright's driver needs."""
+        if shutil.which("chromium") and (sys.platform != "linux" or has_library("libatomic.so.1")):
             return
         self.apt_install(
             "Installing Chromium",
-            "chromium",
-            "fonts-dejavu-core",
-            way_out="The browser tests need Chromium, which could not be installed. Install it "
-            "(on Debian, as root: apt-get install chromium fonts-dejavu-core), or put one on PATH "
-            "under the name `chromium`. `make serve` needs no browser of its own.",
+            *("chromium", "fonts-dejavu-core", "libatomic1"),
+            way_out="The browser tests need Chromium, a font and, on Linux, libatomic.so.1, which "
+            "could not be installed. Install them (on Debian, as root: apt-get install chromium "
+            "fonts-dejavu-core libatomic1), or put another Chromium on PATH under the name "
+            "`chromium`. `make serve` needs no browser of its own.",
         )
 
     # What the steps are made of
@@ -227,6 +228,14 @@ def server_package() -> tuple[str, str]:
             + SERVER_WAYS_OUT.format(version=version)
         )
     return package, packages[package]
+
+
+def has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def wait_and_tell(process: subprocess.Popen[bytes], doing: str) -> None:
