@@ -389,3 +389,38 @@ def test_many_answers_from_the_journal_are_told_as_one() -> None:
         TRACE, invocations=(replace(invocation, attempts=(attempt,), journal=journal),), effects=()
     )
     assert told(trace) == ["1, 2, 3, 4, 5: all 5 from the journal"]
+
+
+def test_what_does_not_happen_is_told() -> None:
+    invocation = TRACE.invocations[0]
+    moments = (Moment("command", 2, 1, False, "Run charge"), Moment("output"))
+    journal = tuple(entry for entry in invocation.journal if entry.index != 2)
+    forgotten = replace(
+        invocation,
+        attempts=(Attempt(1, worker=1, known_entries=1, ends="output", moments=moments),),
+        journal=journal,
+    )
+    assert told(replace(TRACE, invocations=(forgotten,), effects=()))[:2] == [
+        "Step charge is issued",
+        "Step charge never runs",
+    ]
+    waiting = replace(
+        forgotten,
+        status="suspended",
+        attempts=(replace(forgotten.attempts[0], moments=(Moment("suspended"),)),),
+    )
+    assert told(replace(TRACE, invocations=(waiting,), effects=())) == [
+        "The attempt is suspended, until the journal holds what it waits for",
+        "Nothing more happens: the invocation stays suspended",
+    ]
+
+
+def test_what_comes_about_too_often_says_so() -> None:
+    trace = replace(TRACE, effects=(TRACE.effects[0], replace(TRACE.effects[1], duplicate=False)))
+    said = [
+        "".join(word.text if isinstance(word, Code) else word for word in step.words)
+        for attempt in stories(trace, {"POST /charges": 1})[0].attempts
+        for step in attempt.steps
+        if step.kind == "effect"
+    ]
+    assert [words.endswith(" for the second time") for words in said] == [False, True]

@@ -123,6 +123,7 @@ def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
         "p",
         el("strong", found.target),
         f" {found.id}, called by {found.invoked_by}, {found.status}",
+        None if story.attempts else ": no attempt of it begins",
         class_="invocation",
     )
     many = sum(len(told.steps) for told in story.attempts) > LONG

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from restate_guide.lab.diagnosis import mismatch
 from restate_guide.lab.trace import Attempt, Effect, Entry, Failure, Invocation, Moment, Trace
 
 Json = Any
 
 MISMATCH = "RT0016"
 BROKEN_CONNECTION = "RT0010"
+ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 FEW = 3
 """So many answers from the journal in a row are told one by one; more are told as one step."""
 
@@ -42,7 +44,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Step:
-    kind: Literal["step", "effect", "line", "answered", "end", "harm"]
+    kind: Literal["step", "effect", "line", "answered", "suspended", "end", "harm"]
     words: Words
     lines: tuple[int, ...] = ()
     """Lines of the snippet."""
@@ -148,6 +150,7 @@ class _Teller:
 
     def _steps(self, attempt: Attempt) -> Iterator[Step]:
         moments = list(attempt.moments)
+        self._refused = False
         effects = self._effects_of(attempt)
         while moments:
             moment, after = moments.pop(0), moments
@@ -171,9 +174,14 @@ class _Teller:
                 case "error":
                     yield self._error(moment, attempt)
                 case "output":
+                    yield from self._never_ran()
                     yield self._output(moment, attempt)
                 case _:
                     yield self._end(moment)
+        last = attempt.number == self._invocation.attempts[-1].number
+        if last and self._invocation.status not in ("completed", "paused"):
+            words = f"Nothing more happens: the invocation stays {self._invocation.status}"
+            yield Step("harm", (words,))
 
     def _effects_of(self, attempt: Attempt) -> Iterator[Effect]:
         """The ledger's rows of an attempt, which are in the order of its moments."""
@@ -191,6 +199,10 @@ class _Teller:
         answered = follows and follows.what == "result" and same_command(follows, moment)
         where = lines_of(moment)
         if not moment.from_journal:
+            if answered and entry and is_eager(entry):
+                after.pop(0)
+                words = (*named(moment), " is answered at once", *value_of(entry))
+                return Step("step", words, where, Mark("written", str(entry.index)))
             mark = Mark("written", str(entry.index)) if entry else None
             if executes:
                 after.pop(0)
@@ -198,6 +210,7 @@ class _Teller:
             return Step("step", (*named(moment), *asked_for(moment)), where, mark)
         mark = Mark("read", str(entry.index)) if entry else None
         if entry and follows and follows.what == "error" and label(entry) not in moment.text:
+            self._refused = True
             words = ("The code asks for ", *named(moment, small=True), ", but the journal has ")
             return Step(
                 "harm",
@@ -225,6 +238,8 @@ class _Teller:
         """The handler gets the result of a command."""
         entry = self._results.get(moment.command)
         command = self._commands.get(moment.command)
+        if entry is None and command and is_eager(command):
+            entry = command
         value = value_of(entry)
         what = named_entry(command, large=True) if command else named(moment)
         if moment.from_journal:
@@ -246,11 +261,11 @@ class _Teller:
             words: Words = (Code(name), *sent, *key, ": known, nothing comes about")
             return Step("effect", words, lines_of(moment), Mark("known", "–"))
         mark = self._counts.once_more(name, "came about")
-        return Step("effect", (Code(name), *sent, *key), lines_of(moment), mark)
+        return Step("effect", (Code(name), *sent, *key, *again(mark)), lines_of(moment), mark)
 
     def _line(self, moment: Moment) -> Step:
         mark = self._counts.once_more(moment.text, "logged")
-        return Step("line", ("Log: ", Code(moment.text)), lines_of(moment), mark)
+        return Step("line", ("Log: ", Code(moment.text), *again(mark)), lines_of(moment), mark)
 
     def _error(self, moment: Moment, attempt: Attempt) -> Step:
         failure = next(
@@ -259,6 +274,10 @@ class _Teller:
         code: Words = (Code(failure.code), " ") if failure and failure.code else ()
         if failure and failure.code == MISMATCH:
             words: Words = (*code, "journal mismatch: the attempt ends")
+            if not self._refused:  # the same command, with something else in it
+                found = mismatch(failure)
+                differs = f"the journal has {found.was}, the code asks for {found.now}"
+                words = (*code, f"journal mismatch: {differs}; the attempt ends")
         else:
             error = first_line(failure.message if failure else moment.text)
             words = ("The attempt ends with ", *code, Code(shortened(error)))
@@ -277,8 +296,24 @@ class _Teller:
             None,
         )
         mark = Mark("written", str(entry.index)) if entry else None
+        if entry and isinstance(entry.value, dict) and entry.value.keys() == {"failure", "code"}:
+            error = f"({entry.value['code']}) {entry.value['failure']}"
+            return Step("end", ("The handler fails: ", Code(error)), lines_of(moment), mark)
         value: Words = (" ", Code(compact(entry.value))) if entry else ()
         return Step("end", ("The handler returns", *value), lines_of(moment), mark)
+
+    def _never_ran(self) -> Iterator[Step]:
+        """Steps that were asked for, and of which no attempt began the action."""
+        began = {
+            moment.command
+            for attempt in self._invocation.attempts
+            for moment in attempt.moments
+            if moment.what == "executing"
+        }
+        for command, entry in self._commands.items():
+            if entry.type == "Command: Run" and command not in {*began, *self._results}:
+                where = () if entry.line is None else (entry.line,)
+                yield Step("harm", (*named_entry(entry, large=True), " never runs"), where)
 
     def _end(self, moment: Moment) -> Step:
         if moment.what == "killed":
@@ -286,9 +321,8 @@ class _Teller:
             seen: Words = (": the server sees ", Code(BROKEN_CONNECTION)) if broke else ()
             return Step("harm", ("The worker is killed", *seen))
         if moment.what == "suspended":
-            return Step(
-                "end", ("The attempt ends: it waits for what the journal doesn’t hold yet",)
-            )
+            words = "The attempt is suspended, until the journal holds what it waits for"
+            return Step("suspended", (words,))
         return Step("end", ("The server ends the attempt",))
 
 
@@ -337,6 +371,18 @@ def lines_of(moment: Moment) -> tuple[int, ...]:
     return () if moment.line is None else (moment.line,)
 
 
+def is_eager(entry: Entry) -> bool:
+    """Whether the command was answered from state that came along with the invocation."""
+    return entry.type.startswith("Command: GetEager")
+
+
+def again(mark: Mark) -> Words:
+    """For what comes about more often than it may: the how manieth time it is."""
+    if mark.how != "too often":
+        return ()
+    return (f" for the {ORDINALS.get(int(mark.text), f'{mark.text}th')} time",)
+
+
 def label(entry: Entry) -> str:
     """`Run charge`, as the moments of a command say it."""
     return f"{entry.type.partition(': ')[2]} {entry.name}".strip()
@@ -353,10 +399,10 @@ def named_entry(entry: Entry, large: bool = False) -> Words:
 
 
 def _named(text: str, large: bool) -> Words:
-    kind, _, name = text.partition(" ")
+    kind, _, name = text.replace("GetEager", "Get").partition(" ")
     if kind == "Run":
         return ("Step " if large else "step ", Code(name))
-    return (Code(text),)
+    return (Code(f"{kind} {name}".strip()),)
 
 
 def asked_for(moment: Moment) -> Words:
