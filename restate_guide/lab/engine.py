@@ -106,6 +106,7 @@ class Lab:
         """What the ingress told the callers in its header `x-restate-id`, by answer."""
         self.given_up: list[tuple[float, float]] = []
         """From when until when calls waited that got no answer."""
+        self._calls_under_way = 0
         self._snippet = snippet
         self._stimulus = stimulus
         self._server = server
@@ -162,6 +163,7 @@ class Lab:
         """Enters a call into the trace, and waits for its answer."""
         place = len(self.calls)
         self.calls.append(Call(target, body, None, None))
+        self._calls_under_way += 1
         self._say("call", f"calling {target}")
         began = time.time()
         answering = asyncio.create_task(request)
@@ -186,6 +188,7 @@ class Lab:
             self._say("answer", f"{target}: {response.status_code} {response.text}")
             return answer
         finally:
+            self._calls_under_way -= 1
             for task in (answering, paused):
                 task.cancel()
             await asyncio.gather(answering, paused, return_exceptions=True)
@@ -210,7 +213,9 @@ class Lab:
                 return
 
     async def _something_is_due(self) -> bool:
-        """Whether the server is about to begin an attempt, or to end a durable sleep."""
+        """Whether another call is under way, or the server is about to begin or wake an attempt."""
+        if self._calls_under_way > 1:
+            return True
         due = "status in ('backing-off', 'ready', 'scheduled')"
         if await self.query(f"select id from sys_invocation where {due}"):
             return True
