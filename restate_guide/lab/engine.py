@@ -219,6 +219,13 @@ class Lab:
         due = "status in ('backing-off', 'ready', 'scheduled')"
         if await self.query(f"select id from sys_invocation where {due}"):
             return True
+        attempts = self._workers.attempts
+        known = {attempt.invocation for attempt in attempts}
+        at_work = {attempt.invocation for attempt in attempts if attempt.ended is None}
+        for row in await self.query("select id from sys_invocation where status = 'running'"):
+            # Running, but no worker has it: an attempt is on its way, or has just ended.
+            if row["id"] not in at_work and (row["id"] in known or self._server.is_own):
+                return True
         sleeps = await self.query(
             "select j.entry_type from sys_journal j join sys_invocation i on i.id = j.id "
             "where i.status != 'completed' and j.entry_type in ('Command: Sleep', 'Notification: Sleep')"
