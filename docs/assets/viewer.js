@@ -74,6 +74,7 @@
       this.opened = null; // an attempt that was folded away, and opened for a step in it
       this.build(name);
       this.show(this.steps.length);
+      // It is told of the first layout too: asking for places before that would hold up the page.
       new ResizeObserver(() => this.draw()).observe(story);
     }
 
@@ -121,6 +122,7 @@
     go(to) {
       this.story.classList.add("moving");
       this.show(Math.min(Math.max(to, 1), this.steps.length));
+      this.draw();
       this.steps[this.at - 1].row.scrollIntoView({ block: "nearest", behavior: "instant" });
     }
 
@@ -151,7 +153,6 @@
       this.count.textContent = `step ${at} of ${last}`;
       this.back.setAttribute("aria-disabled", at === 1);
       this.next.setAttribute("aria-disabled", at === last);
-      this.draw();
     }
 
     // Attempts that are folded away open while a step in them is shown.
