@@ -112,8 +112,7 @@ def test_make_help_teaches_every_command() -> None:
 
 
 def test_a_second_setup_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    if Path(sys.prefix) != ROOT / ".venv":
-        pytest.skip("these tests don't run in .venv, so a setup would have something to do")
+    assert Path(sys.prefix) == ROOT / ".venv", "run the tests with `make test`"
 
     # First with no hands: a setup that did something would pull .venv from under the other tests.
     spec = importlib.util.spec_from_file_location("setup_tool", ROOT / "tools" / "setup.py")
