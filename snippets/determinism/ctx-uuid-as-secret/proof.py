@@ -11,7 +11,7 @@ EXPECTED = {
     "do": Holds(answers=["email-1"], effects={"POST /emails": 1}),
     "dont": SecretExposed(known_from="the answer's header x-restate-id"),
 }
-VARIES = {"token": r"\b[\w-]{43}\b"}
+VARIES = {"token": r"(?<![\w-])[\w-]{43}(?![\w-])"}
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 WORD = (1 << 64) - 1
