@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +19,14 @@ __all__ = ["Lab", "chromium", "lab", "origin", "playwright", "site"]
 T = TypeVar("T")
 
 
+THREAD = ThreadPoolExecutor(max_workers=1)
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Calls it in a thread: Playwright leaves an event loop running in the one of the tests."""
+    return THREAD.submit(function, *arguments).result()
+
+
 @dataclass(frozen=True)
 class Lab:
     """A laboratory, and the event loop that it lives in."""
@@ -25,14 +35,17 @@ class Lab:
     runner: asyncio.Runner
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(coroutine)
+        result: T = apart(self.runner.run, coroutine)
+        return result
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Nurseries are slow to start, so all tests of a process share them; servers are shared by none."""
-    with asyncio.Runner() as runner:
+    with contextlib.ExitStack() as stack:
+        runner = asyncio.Runner()
+        stack.callback(apart, runner.close)
         manager = laboratory()
-        opened = runner.run(manager.__aenter__())
+        opened = apart(runner.run, manager.__aenter__())
         yield Lab(opened, runner)
-        runner.run(manager.__aexit__(None, None, None))
+        apart(runner.run, manager.__aexit__(None, None, None))

@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 
 from restate_guide import catalogue, cli
 from restate_guide.lab import EffectRepeated, Proof, load
+from tests.conftest import apart
 
 
 def guide(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.main, arguments)
+    return apart(CliRunner().invoke, cli.main, arguments)
 
 
 def test_help_teaches() -> None:

@@ -42,7 +42,7 @@ from restate_guide.lab.processes import processes
 from restate_guide.lab.server import ADMIN_URL, INGRESS_URL, SETTINGS, find_binary
 from restate_guide.lab.stable import Stable
 from restate_guide.lab.trace import Call, Effect, Failure, Invocation
-from tests.conftest import Lab
+from tests.conftest import Lab, apart
 
 CHARGE_TWICE = ROOT / "snippets" / "determinism" / "run-action-not-idempotent"
 
@@ -167,7 +167,7 @@ def test_detached_grandchildren_are_ended(folder: Path) -> None:
             await kept.ends.of("forker")
             return left_behind(folder)
 
-    assert asyncio.run(start_and_leave()) != []
+    assert apart(asyncio.run, start_and_leave()) != []
     assert left_behind(folder) == []
 
 
@@ -281,7 +281,7 @@ def test_uses_a_server_that_already_runs_and_leaves_it_as_it_was(
                 )
                 assert rows.json()["rows"] == []
 
-    asyncio.run(run_on_it())
+    apart(asyncio.run, run_on_it())
 
 
 def test_one_url_without_the_other_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,7 @@ def test_server_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setenv("RESTATE_SERVER_BIN", "/bin/false")
     with pytest.raises(LabError, match="did not become healthy"):
-        asyncio.run(run())
+        apart(asyncio.run, run())
 
 
 def test_missing_server_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
