@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
+import re
 
 import pytest
 
 from restate_guide import catalogue
 from restate_guide.catalogue import Rule
-from restate_guide.lab import load
+from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab import Proof, load
 from restate_guide.lab.evidence import Proven, dumps, prove
 from tests.conftest import Lab
 
@@ -23,9 +26,28 @@ def proofs(lab: Lab) -> functools._lru_cache_wrapper[Proven]:
 
     @functools.cache
     def proven(rule: Rule) -> Proven:
-        return lab.run(prove(lab.laboratory, load(rule.folder)))
+        return lab.run(prove(lab.laboratory, asking(load(rule.folder), queries(rule))))
 
     return proven
+
+
+FOUND: dict[str, dict[str, list[int]]] = collections.defaultdict(dict)
+"""How many rows each query of a rule's page found once the proof's calls were made, by snippet."""
+
+
+def queries(rule: Rule) -> list[str]:
+    return re.findall(r"^```sql\n(.*?)^```", rule.text, re.M | re.S)
+
+
+def asking(proof: Proof, asked: list[str]) -> Proof:
+    """The proof, which also asks the server what the page tells operators to ask it."""
+
+    async def ask(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        found = [len(await in_proof.query(sql)) for sql in asked]
+        FOUND[proof.rule].setdefault(in_proof.snippet, found)
+
+    return dataclasses.replace(proof, prove=ask) if asked else proof
 
 
 def grouped(rules: list[Rule]) -> list[object]:
@@ -74,3 +96,13 @@ def test_page_names_the_symptom_that_was_seen(
     rule: Rule, proofs: functools._lru_cache_wrapper[Proven]
 ) -> None:
     assert rule.symptom == proofs(rule).dont.outcome.kind
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("rule", grouped([rule for rule in RULES if queries(rule)]))
+def test_queries_of_the_page_find_the_dont_and_not_the_do(
+    rule: Rule, proofs: functools._lru_cache_wrapper[Proven]
+) -> None:
+    proofs(rule)
+    assert all(FOUND[rule.id]["dont"]), FOUND[rule.id]
+    assert not any(FOUND[rule.id]["do"]), FOUND[rule.id]

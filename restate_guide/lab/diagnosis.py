@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 from restate_guide.lab.symptoms import (
+    AnsweredLate,
+    CallFailed,
     EffectMissing,
     EffectRepeated,
     EffectUnwanted,
     Holds,
+    JournalGrows,
     JournalMismatch,
     KeyBlocked,
     LineRepeated,
@@ -18,11 +21,12 @@ from restate_guide.lab.symptoms import (
     RetriedUntilPaused,
     SecretExposed,
     ServedUnverified,
+    StateLeft,
     WaitsForever,
     WorkerBlocked,
     WrongValue,
 )
-from restate_guide.lab.trace import Failure, Trace
+from restate_guide.lab.trace import Failure, Json, Trace
 
 
 def diagnose(trace: Trace, promise: Holds) -> Outcome:
@@ -45,6 +49,8 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
         return WorkerBlocked(seconds)
     if seconds := trace.measured.get("key blocked for at least"):
         return KeyBlocked(seconds)
+    if entries := trace.measured.get("journal grew to at least"):
+        return JournalGrows(entries)
     if request := trace.measured.get("served unverified"):
         return ServedUnverified(request)
     calls = [call for call in trace.calls if not call.abandoned]
@@ -71,10 +77,25 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
             return NotCompensated(table, len(trace.rows[table]) - rows)
         if len(trace.rows.get(table, [])) < rows:
             return EffectMissing(f"a row in {table}")
+    for service, entries in promise.state.items():
+        left = sum(state.service == service for state in trace.state)
+        if left > entries:
+            return StateLeft(service, left - entries)
+        if left < entries:
+            return EffectMissing(f"state of {service}")
     for call, right in zip(calls, promise.answers, strict=True):
+        if call.answer != right and call.status is not None and call.status >= 400:
+            return CallFailed(call.status, message_of(call.answer))
         if call.answer != right:
             return WrongValue(right=right, got=call.answer)
+    if seconds := trace.measured.get("answered after at least"):
+        return AnsweredLate(seconds)
     return promise
+
+
+def message_of(answer: Json) -> str:
+    """What an error says; the ingress answers with JSON that has a message."""
+    return str(answer.get("message", answer)) if isinstance(answer, dict) else str(answer)
 
 
 def mismatch(failure: Failure) -> JournalMismatch:

@@ -97,6 +97,8 @@ class Lab:
         worker_url: str,
         say: Say,
     ) -> None:
+        self.snippet = snippet.stem
+        """Name of the snippet that runs: `do`, `dont`, or an aside's."""
         self.outside = service
         self.worker_url = worker_url
         """Where the server reaches the worker, and so could anybody else."""
@@ -263,6 +265,12 @@ class Lab:
             while not await self.query(sql):
                 await asyncio.sleep(POLL)
 
+    async def until_no_row(self, sql: str) -> None:
+        """Waits until a query of the server's tables finds nothing any more."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.query(sql):
+                await asyncio.sleep(POLL)
+
     async def until_any(self, *waits: Coroutine[Any, Any, Any]) -> None:
         """Waits until one of several things has come about, and gives up waiting for the others."""
         waiting = [asyncio.create_task(wait) for wait in waits]
@@ -288,6 +296,7 @@ class Lab:
             f"select id from sys_invocation where target = '{target}' and status != 'completed'"
         )
         self._say("stage", f"the operator: {action} {target}")
+        self._workers.note(rows[0]["id"], Moment("operator", text=f"{action} {target}"))
         path = f"/invocations/{rows[0]['id']}/{action}"
         return (await self._server.admin.patch(path, params=parameters)).status_code
 
@@ -498,7 +507,8 @@ class Witness:
             origin["line"] = None
         attempt = self.workers.find(origin.get("worker") or 0, origin.get("attempt") or 0)
         if attempt is not None:
-            text = received.effect + (" (known by its key)" if received.duplicate else "")
+            text = received.effect
+            text += " (known by its key)" * received.duplicate + " (refused)" * received.failed
             moment = Moment("effect", origin.get("line"), origin.get("step"), None, text)
             attempt.moments.append(moment)
         self._say("effect", received.effect, origin.get("line"))

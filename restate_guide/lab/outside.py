@@ -3,7 +3,7 @@
 It is a real server on loopback, in the lab's own process. It behaves as a good payment or mail API
 does: `POST /charges` creates a charge and answers 201 with its id; the same `idempotency-key` again
 creates nothing and answers what the first one was answered; `GET` answers what the proof has set,
-or what a `PUT` to the same path has put there since.
+or what a `PUT` to the same path has put there since. It can be slow (`hold`) and unwell (`fail`).
 What is counted as an effect is what was created here, whatever the snippet believes.
 """
 
@@ -39,6 +39,8 @@ class Received:
     idempotency_key: str | None
     duplicate: bool
     """Whether its idempotency key had been seen before, so that nothing was created."""
+    failed: bool
+    """Whether it was refused, so that nothing was created."""
     origin: dict[str, int | None]
     """Process, attempt, line and step that sent it; empty if it didn't come from a worker."""
 
@@ -53,6 +55,8 @@ class Outside:
     ledger: list[Received] = field(default_factory=list)
     answers: dict[str, Json] = field(default_factory=dict)
     """What a request is answered, by effect; for others an id is made up."""
+    unwell: dict[str, list[int]] = field(default_factory=dict)
+    """Statuses with which the next requests are refused, by effect."""
     held: dict[str, tuple[asyncio.Event, float]] = field(default_factory=dict)
     """Requests that wait for an event, and for how many seconds at the most."""
     waited: list[tuple[float, float]] = field(default_factory=list)
@@ -70,6 +74,10 @@ class Outside:
         self.held[effect] = (event, at_most)
         return event
 
+    def fail(self, effect: str, *, times: int, status: int = 503) -> None:
+        """Has the next requests refused with this status; nothing comes about."""
+        self.unwell[effect] = [status] * times
+
     def in_order(self, *effects: str) -> None:
         """Has requests that are sent side by side arrive in this order, whichever is faster."""
         self._before.update(zip(effects[1:], effects, strict=False))
@@ -82,8 +90,13 @@ class Outside:
             await self._arrived[self._before[effect]].wait()
         self._arrived[effect].set()
         duplicate = key is not None and (effect, key) in self._created
-        received = Received(effect, body, key, duplicate, origin)
+        refusals = self.unwell.get(effect)
+        refused = refusals.pop(0) if refusals else None
+        received = Received(effect, body, key, duplicate, refused is not None, origin)
         self.ledger.append(received)
+        if refused is not None:
+            await self.on_received(received)
+            return refused, {"error": "unavailable"}
         answer = self._created[effect, key] if duplicate and key else self._create(effect)
         if effect.startswith("PUT "):
             self.answers[f"GET {effect.removeprefix('PUT ')}"] = answer = body

@@ -30,6 +30,8 @@ class Aside:
     outcome: Outcome
     prove: Callable[[Lab], Coroutine[None, None, None]] | None = None
     """Makes the calls, where they are others than the proof's."""
+    server: Mapping[str, str] | None = None
+    """Settings of its server, where they are others than the proof's."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,10 @@ class Proof:
     """Patterns of what this rule's snippets make up anew in each run, by the kind they are named."""
 
     def judging(self, aside: Aside) -> Proof:
-        """The proof by which an aside is judged: what it promises and calls may be its own."""
+        """The proof by which an aside is judged: promise, calls and server may be its own."""
         promise = aside.outcome if isinstance(aside.outcome, Holds) else self.promise
-        return replace(self, promise=promise, prove=aside.prove or self.prove)
+        server = self.server if aside.server is None else aside.server
+        return replace(self, promise=promise, prove=aside.prove or self.prove, server=server)
 
     def snippet(self, name: str) -> Path:
         """The file of a variant (`do`, `dont`) or of an aside's snippet."""

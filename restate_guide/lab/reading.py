@@ -236,11 +236,25 @@ def in_order_of_commands(moments: Sequence[Moment]) -> list[Moment]:
     """Steps that run side by side, in the order of their commands: which begins first is chance."""
     ordered: list[Moment] = []
     for chance, together in itertools.groupby(
-        moments, lambda m: m.what in ("executing", "effect") and m.command is not None
+        moments, lambda m: m.what in ("executing", "effect", "row") and m.command is not None
     ):
         group = list(together)
         ordered += sorted(group, key=lambda m: m.command or 0) if chance else group
     return ordered
+
+
+def unknown_to_server(
+    rows: Sequence[dict[str, Any]], attempts: Sequence[AttemptReports]
+) -> list[dict[str, Any]]:
+    """What workers served and the server has no invocation of: somebody else sent it, or it was purged."""
+    known = {row["id"] for row in rows}
+    strangers = dict.fromkeys(a.invocation for a in attempts if a.invocation not in known)
+    said = {
+        "target": "an invocation",
+        "status": "unknown to the server",
+        "invoked_by": "nobody knows",
+    }
+    return [{"id": id, **said} for id in strangers]
 
 
 def build_trace(
@@ -255,7 +269,7 @@ def build_trace(
     """The trace of a run, with stable names for all that changes from run to run."""
     invocations = []
     numbers: dict[tuple[int, int], tuple[str, int]] = {}
-    for row in tables.invocations:
+    for row in [*tables.invocations, *unknown_to_server(tables.invocations, attempts)]:
         own = [a for a in attempts if a.invocation == row["id"]]
         for number, attempt in enumerate(own, 1):
             numbers[attempt.worker, attempt.local] = (row["id"], number)
@@ -298,6 +312,7 @@ def build_trace(
                 attempt_number,
                 origin.get("line"),
                 origin.get("step"),
+                received.failed,
             )
         )
     effects.sort(key=lambda e: (order.get(e.invocation or "", -1), e.attempt or 0))

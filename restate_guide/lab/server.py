@@ -45,6 +45,11 @@ START_LIMIT = 30.0
 """Seconds that a server may take to become healthy, on a machine under full load."""
 
 
+NO_PARTITION_YET = ("node lookup for partition", "doesn't exist on this node")
+"""A young server is healthy and takes invocations a moment before its query engine knows which node
+leads the partition; until then it answers a query with one of these errors."""
+
+
 def find_binary() -> Path:
     """The restate-server to start: RESTATE_SERVER_BIN, then PATH, then the project's node_modules.
 
@@ -110,9 +115,15 @@ class Server:
 
     async def query(self, sql: str) -> list[dict[str, Any]]:
         """Asks the server's own tables (sys_invocation, sys_journal …)."""
-        answer = await self.admin.post(
-            "/query", json={"query": sql}, headers={"accept": "application/json"}
-        )
+        limit = time.monotonic() + START_LIMIT
+        while True:
+            answer = await self.admin.post(
+                "/query", json={"query": sql}, headers={"accept": "application/json"}
+            )
+            early = answer.is_error and any(why in answer.text for why in NO_PARTITION_YET)
+            if not early or time.monotonic() > limit:
+                break
+            await asyncio.sleep(0.005)
         if answer.is_error:
             raise LabError(f"The server can't answer {sql!r}: {answer.text}")
         rows: list[dict[str, Any]] = answer.json()["rows"]

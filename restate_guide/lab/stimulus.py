@@ -7,7 +7,7 @@ lines here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Mode = Literal["normal", "crash", "replay", "late"]
@@ -30,6 +30,8 @@ class Stimulus:
     """Name of the snippet that the second worker serves, where it isn't the same one."""
     predecessor: str | None = None
     """Name of the snippet that the first worker serves, where it isn't the same one."""
+    successor_env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Environment variables that are others for the second worker than for the first."""
     crash_on_effect: str | None = None
     """The effect on whose arrival outside the first worker is killed, before it is answered."""
 
@@ -57,6 +59,16 @@ LATE_REPLAY = Stimulus(
 
 REPLAYS = (REPLAY_EVERY_AWAIT, LATE_REPLAY)
 """What every `do` must survive with the right result and no effect repeated."""
+
+
+def late_replay_with(**env: str) -> Stimulus:
+    """A late replay, by a process that was started with other environment variables."""
+    named = ", ".join(f"{name}={value}" for name, value in env.items())
+    return replace(
+        LATE_REPLAY,
+        title=f"the worker is killed late, and the process that replays has {named}",
+        successor_env=env,
+    )
 
 
 def crash_after_effect(effect: str) -> Stimulus:

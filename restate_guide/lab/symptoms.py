@@ -27,6 +27,8 @@ class Holds:
     """How often each line was printed or logged; lines not named here may come at will."""
     rows: dict[str, int] = field(default_factory=dict)
     """How many rows stand at the end in each table that is named here."""
+    state: dict[str, int] = field(default_factory=dict)
+    """How many state entries each service that is named here has at the end, over all its keys."""
 
     @property
     def short(self) -> str:
@@ -201,6 +203,84 @@ class WrongValue:
 
 
 @dataclass(frozen=True)
+class CallFailed:
+    """A call was answered with an error that ended it for good, and should have been served."""
+
+    kind: ClassVar[str] = "call-failed"
+    title: ClassVar[str] = "Call failed"
+
+    status: int
+    """HTTP status of the answer."""
+    message: str
+
+    @property
+    def short(self) -> str:
+        return f"failed with {self.status}"
+
+    @property
+    def sentence(self) -> str:
+        return f"The call failed for good with {self.status}, {self.message!r}: nothing retries it."
+
+
+@dataclass(frozen=True)
+class AnsweredLate:
+    """The right answer came, later than it had to."""
+
+    kind: ClassVar[str] = "answered-late"
+    title: ClassVar[str] = "Answered late"
+
+    seconds: float
+    """It took at least this long."""
+
+    @property
+    def short(self) -> str:
+        return f"answered after ≥ {self.seconds:g} s"
+
+    @property
+    def sentence(self) -> str:
+        return f"The answer was right, and took at least {self.seconds:g} seconds."
+
+
+@dataclass(frozen=True)
+class JournalGrows:
+    """An invocation's journal gets longer with every turn, and each replay with it."""
+
+    kind: ClassVar[str] = "journal-grows"
+    title: ClassVar[str] = "Journal grows"
+
+    entries: int
+    """It had at least so many."""
+
+    @property
+    def short(self) -> str:
+        return f"≥ {self.entries} journal entries"
+
+    @property
+    def sentence(self) -> str:
+        return f"One invocation's journal grew to at least {self.entries} entries, and goes on growing."
+
+
+@dataclass(frozen=True)
+class StateLeft:
+    """Everything is over, and state is left that nobody will ever read or clear."""
+
+    kind: ClassVar[str] = "state-left"
+    title: ClassVar[str] = "State left behind"
+
+    service: str
+    entries: int
+    """How many state entries stand there and should not."""
+
+    @property
+    def short(self) -> str:
+        return f"{self.entries} state {'entry' if self.entries == 1 else 'entries'} left in {self.service}"
+
+    @property
+    def sentence(self) -> str:
+        return f"Everything is over, and {self.short}."
+
+
+@dataclass(frozen=True)
 class LineRepeated:
     """A log line stands in the log more often than what it tells of took place."""
 
@@ -323,9 +403,13 @@ Symptom = (
     | EffectUnwanted
     | EffectMissing
     | WrongValue
+    | CallFailed
+    | AnsweredLate
     | LineRepeated
     | WorkerBlocked
     | KeyBlocked
+    | JournalGrows
+    | StateLeft
     | NotCompensated
     | ServedUnverified
     | SecretExposed

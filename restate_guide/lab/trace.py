@@ -22,7 +22,9 @@ class Moment:
         "executed",  # a step's action ended, and its result was sent to the journal
         "result",  # the handler got the result of a command
         "effect",  # a request reached the outside world
+        "row",  # a statement changed rows of a database
         "line",  # a line was printed or logged
+        "operator",  # an operator acted on the invocation
         "suspended",
         "error",
         "output",
@@ -125,6 +127,8 @@ class Effect:
     line: int | None
     command: int | None
     """The step that sent it; None if it came straight from the handler's body."""
+    failed: bool = False
+    """Refused: received, but nothing came about."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,12 @@ class Trace:
     def effect_counts(self) -> dict[str, int]:
         """How often each effect came about.
 
-        A request known by its key brings nothing about, and neither does a read.
+        A request known by its key brings nothing about, and neither does a read, or one refused.
         """
         counts: dict[str, int] = {}
         for effect in self.effects:
-            if not effect.duplicate and not effect.effect.startswith("GET "):
+            is_read = effect.effect.startswith("GET ")
+            if not effect.duplicate and not effect.failed and not is_read:
                 counts[effect.effect] = counts.get(effect.effect, 0) + 1
         return counts
 

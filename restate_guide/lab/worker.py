@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import importlib.util
 import json
 import logging
@@ -21,6 +22,7 @@ import random
 import re
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import traceback
@@ -380,6 +382,40 @@ def record_requests(recorder: Recorder) -> None:
     httpx.AsyncClient.send = marked_async  # type: ignore[method-assign,assignment]
 
 
+class RecordingConnection(sqlite3.Connection):
+    """A connection to SQLite: reports each statement that changed rows, with the values in it."""
+
+    recorder: Recorder
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.set_trace_callback(self._began)
+        self._statement = ""
+
+    def _began(self, statement: str) -> None:
+        self._statement = statement
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        before = self.total_changes
+        cursor = super().execute(sql, parameters)
+        attempt = current_attempt.get()
+        if attempt and self.total_changes > before:
+            attempt.say(
+                "row",
+                text=" ".join(self._statement.split()),
+                line=line_in(self.recorder.snippet),
+                step=current_step.get(),
+            )
+        return cursor
+
+
+def record_rows(recorder: Recorder) -> None:
+    """Has the snippet's connections to SQLite report what they change."""
+    RecordingConnection.recorder = recorder
+    connect = sqlite3.connect
+    sqlite3.connect = functools.partial(connect, factory=RecordingConnection)  # type: ignore[assignment]
+
+
 class RecordingStream:
     """Standard output or error: passes everything on, and reports the lines that the snippet wrote."""
 
@@ -454,6 +490,7 @@ def main(
     recorder = Recorder(snippet, number, reports, crash)
     record_attempts(recorder)
     record_requests(recorder)
+    record_rows(recorder)
     limit_attempts()
     sys.stdout = RecordingStream(sys.stdout, recorder)
     sys.stderr = RecordingStream(sys.stderr, recorder)

@@ -138,7 +138,10 @@ class Workers:
                 "reports": str(self._plan.folder / "reports.sock"),
                 "crash": dict(self._plan.stimulus.crash_at) if number == 1 else {},
                 "log": str(self._log(number)),
-                "env": self._plan.env,
+                "env": {
+                    **self._plan.env,
+                    **(self._plan.stimulus.successor_env if number > 1 else {}),
+                },
             },
             listener,
         )
@@ -191,6 +194,12 @@ class Workers:
                 await self.notify()
         self._heard_out[number].set()
         writer.close()
+
+    def note(self, invocation: str, moment: Moment) -> None:
+        """Enters what befell an invocation from outside into its last attempt."""
+        own = [attempt for attempt in self.attempts if attempt.invocation == invocation]
+        if own:
+            own[-1].moments.append(moment)
 
     def find(self, worker_number: int, local: int) -> AttemptReports | None:
         """An attempt by its number within its worker."""
@@ -245,6 +254,8 @@ class Workers:
                 return Moment(what, line, command, False, text)
             case "line":
                 return Moment("line", report["line"], report["step"], None, report["text"])
+            case "row":
+                return Moment("row", report["line"], report["step"], None, report["text"])
             case "error":
                 return Moment("error", report["line"] or line, command, None, report["message"])
             case "suspended" if attempt.ends != "suspended":

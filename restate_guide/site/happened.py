@@ -37,6 +37,7 @@ SPOKEN = {
     "came about": "outside: number",
     "too often": "outside: too often, number",
     "known": "outside: known",
+    "failed": "outside: refused",
     "logged": "log: number",
 }
 """What a mark says to who can't see it."""
@@ -238,7 +239,11 @@ def ledger(effects: Sequence[Effect], line: LineLink) -> Element:
             el("code", effect.idempotency_key) if effect.idempotency_key else "none",
             "" if effect.line is None else line(effect.line),
             "–" if effect.attempt is None else str(effect.attempt),
-            "known by its key" if effect.duplicate else "came about",
+            "refused"
+            if effect.failed
+            else "known by its key"
+            if effect.duplicate
+            else "came about",
         ]
         for number, effect in enumerate(effects, 1)
     ]

@@ -17,6 +17,7 @@ from restate_guide.lab.trace import Attempt, Effect, Entry, Failure, Invocation,
 Json = Any
 
 MISMATCH = "RT0016"
+UNKNOWN = "unknown to the server"
 BROKEN_CONNECTION = "RT0010"
 ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 FEW = 3
@@ -37,7 +38,9 @@ Words = tuple[str | Code, ...]
 class Mark:
     """What a step did: it wrote or read journal entries, or brought something about outside."""
 
-    how: Literal["written", "read", "refused", "came about", "too often", "known", "logged"]
+    how: Literal[
+        "written", "read", "refused", "came about", "too often", "known", "failed", "logged"
+    ]
     text: str
     """Indexes of journal entries, or how many of this effect there are by now."""
 
@@ -169,6 +172,10 @@ class _Teller:
                     yield self._result(moment)
                 case "effect":
                     yield self._effect(moment, next(effects, None))
+                case "row":
+                    yield self._row(moment)
+                case "operator":
+                    yield Step("harm", ("The operator: ", Code(moment.text)))
                 case "line":
                     yield self._line(moment)
                 case "error":
@@ -179,7 +186,7 @@ class _Teller:
                 case _:
                     yield self._end(moment)
         last = attempt.number == self._invocation.attempts[-1].number
-        if last and self._invocation.status not in ("completed", "paused"):
+        if last and self._invocation.status not in ("completed", "paused", UNKNOWN):
             words = f"Nothing more happens: the invocation stays {self._invocation.status}"
             yield Step("harm", (words,))
 
@@ -260,8 +267,16 @@ class _Teller:
         if effect and effect.duplicate:
             words: Words = (Code(name), *sent, *key, ": known, nothing comes about")
             return Step("effect", words, lines_of(moment), Mark("known", "–"))
+        if effect and effect.failed:
+            words = (Code(name), *sent, *key, ": refused, nothing comes about")
+            return Step("effect", words, lines_of(moment), Mark("failed", "–"))
         mark = self._counts.once_more(name, "came about")
         return Step("effect", (Code(name), *sent, *key, *again(mark)), lines_of(moment), mark)
+
+    def _row(self, moment: Moment) -> Step:
+        """A statement that changed rows; whether it is one too many, only the table tells."""
+        mark = self._counts.once_more(moment.text, "came about")
+        return Step("effect", (Code(moment.text),), lines_of(moment), mark)
 
     def _line(self, moment: Moment) -> Step:
         mark = self._counts.once_more(moment.text, "logged")

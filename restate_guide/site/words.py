@@ -57,6 +57,14 @@ SEEN = {
         "The call was answered, without an error, with a wrong value: a total of 0, an id that "
         "nobody knows."
     ),
+    "call-failed": (
+        "The caller got an error, at once and for good, although the cause was gone a moment later "
+        "or the call was a right one. Nothing was retried."
+    ),
+    "answered-late": (
+        "The right answer came, seconds or days later than it had to: times add up, a wait began "
+        "again, a status came only with the end."
+    ),
     "line-repeated": (
         "A log line stands there several times although the thing happened once: duplicate "
         "prints, duplicate log records."
@@ -67,6 +75,14 @@ SEEN = {
     "key-blocked": (
         "Calls on one key of an object queue up behind each other: every one is slow, while other "
         "keys are fast. Invocations are pending."
+    ),
+    "journal-grows": (
+        "An invocation that has run for days gets slower with each replay; its journal has thousands "
+        "of entries, or the server says that it is too long."
+    ),
+    "state-left": (
+        "Rows in the state table for sessions, carts or orders that ended long ago. Nothing ever "
+        "clears them."
     ),
     "not-compensated": (
         "The invocation failed or was cancelled, and what it had done stayed: a seat reserved, a "
