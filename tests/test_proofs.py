@@ -98,11 +98,17 @@ def test_page_names_the_symptom_that_was_seen(
     assert rule.symptom == proofs(rule).dont.outcome.kind
 
 
+LOOKS_UP = {"RDD101", "RDD104", "RDD109", "RDD204", "RDD307", "RDD310", "RDD701"}
+"""Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart."""
+
+
 @pytest.mark.server
 @pytest.mark.parametrize("rule", grouped([rule for rule in RULES if queries(rule)]))
 def test_queries_of_the_page_find_the_dont_and_not_the_do(
     rule: Rule, proofs: functools._lru_cache_wrapper[Proven]
 ) -> None:
+    """All of them were answered by the server; those that are to find the harm, find it."""
     proofs(rule)
-    assert all(FOUND[rule.id]["dont"]), FOUND[rule.id]
-    assert not any(FOUND[rule.id]["do"]), FOUND[rule.id]
+    found = FOUND[rule.id]
+    tells_apart = all(found["dont"]) and not any(found["do"])
+    assert tells_apart == (rule.id not in LOOKS_UP), found
