@@ -16,7 +16,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
+from restate_guide import catalogue
+from restate_guide.catalogue import Rule
+
 ROOT = Path(__file__).parent.parent
+RULE = "rules/determinism/run-action-not-idempotent/"
+"""The rule that tests of a rule's page look at."""
+
+
+def longest_rule() -> Rule:
+    """The rule with the most to show."""
+    return max(catalogue.rules(), key=lambda rule: (rule.folder / "evidence.json").stat().st_size)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,9 @@ from restate_guide.catalogue import Rule
 from restate_guide.lab import evidence
 from restate_guide.lab.evidence import Observed
 from restate_guide.site.elements import prose
-from tests.browser import Site
+from tests.browser import RULE, Site, longest_rule
 
 ROOT = Path(__file__).parent.parent
-RULE = "rules/determinism/run-action-not-idempotent/"
 PAGES = ("", RULE, "rules/determinism/")
 """The front page, a rule, a chapter: one of each kind."""
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "path", "source", "wbr"}
@@ -269,10 +268,7 @@ def test_a_rule_shows_pair_trace_and_box(wide: Page, origin: str) -> None:
 
 @pytest.mark.browser
 def test_on_a_phone_nothing_makes_the_page_go_sideways(phone: Page, origin: str) -> None:
-    widest = max(
-        catalogue.rules(), key=lambda rule: len((rule.folder / "evidence.json").read_text())
-    )
-    for url in (*PAGES, widest.url, "symptoms/", "corrects/", "how-it-is-proven/"):
+    for url in (*PAGES, longest_rule().url, "symptoms/", "corrects/", "how-it-is-proven/"):
         phone.goto(origin + url, wait_until="domcontentloaded")
         width = phone.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, f"{url or 'front page'} is {width} pixels wide"

@@ -12,12 +12,11 @@ from playwright.sync_api import Browser, Page
 from restate_guide.site.book import Entry, open_book
 from restate_guide.site.links import line_id
 from restate_guide.site.story import Code, Step, stories
-from tests.browser import ROOT, Site
+from tests.browser import ROOT, RULE, Site
 
 pytestmark = pytest.mark.browser
 
 ENTRIES = list(open_book(ROOT).entries.values())
-RULE = "rules/determinism/run-action-not-idempotent/"
 VARIANTS = ("dont", "do")
 
 SHOWN = """story => {

@@ -23,3 +23,5 @@ async def prove(lab: Lab) -> None:
     await lab.until_any(lab.until_effect(READ, times=2), lab.until_row(QUEUED))
     release.set()
     await asyncio.gather(first, second)
+    received = [request.effect for request in lab.outside.ledger]
+    lab.measure("reads before the first write", received.index(WRITE))
