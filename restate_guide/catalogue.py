@@ -171,6 +171,44 @@ def rules(root: Path = ROOT) -> list[Rule]:
     return list(by_id.values())
 
 
+@dataclass(frozen=True)
+class SymptomPage:
+    """A page on what somebody sees: a symptom of the lab, or an error code."""
+
+    name: str
+    """Of its file: the symptom's kind, or the code in small letters."""
+    example: str
+    """Id of the rule whose don't shows it here."""
+    query: str
+    """SQL that finds it on a server; asked, and its answer recorded, when the example is proven."""
+    page: Path
+
+
+def symptom_pages(root: Path = ROOT) -> list[SymptomPage]:
+    """All pages on symptoms and error codes.
+
+    Raises:
+        CatalogueError: one lacks its example or its query.
+    """
+    found = []
+    for page in sorted((root / "docs" / "symptoms").glob("*.md")):
+        if page.name == "index.md":
+            continue
+        fields, text = split_front_matter(page)
+        query = re.search(r"^```sql\n(.*?)^```", text, re.M | re.S)
+        if "example" not in fields or query is None:
+            raise CatalogueError(
+                f"{page.relative_to(root)} needs an `example` in its front matter, and a query."
+            )
+        found.append(SymptomPage(page.stem, str(fields["example"]), query[1], page))
+    return found
+
+
+def questions(rule: Rule, root: Path = ROOT) -> dict[str, str]:
+    """What the server is asked after a rule's don't, by the page that shows the answer."""
+    return {page.name: page.query for page in symptom_pages(root) if page.example == rule.id}
+
+
 def find(name: str, among: list[Rule]) -> Rule:
     """The rule with this id or slug, whatever its case.
 

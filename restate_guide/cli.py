@@ -20,7 +20,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from restate_guide import catalogue, terminal
+from restate_guide import catalogue, index, record, terminal
 from restate_guide.catalogue import CHAPTERS, CatalogueError, Rule
 from restate_guide.lab import Event, LabError, Laboratory, Proof, Result, laboratory, load
 from restate_guide.lab.evidence import dumps, prove, read, verdict
@@ -225,7 +225,7 @@ async def proven_rules(rules: Sequence[Rule], jobs: int) -> AsyncIterator[tuple[
 
         async def one(rule: Rule) -> tuple[Rule, Any]:
             async with slots:
-                return rule, await prove(lab, load(rule.folder))
+                return rule, await prove(lab, load(rule.folder), catalogue.questions(rule))
 
         with bar:
             task = bar.add_task("", total=len(rules))
@@ -263,7 +263,9 @@ async def update(rules: tuple[str, ...], jobs: int) -> int:
         text = dumps(proven.evidence())
         changed = path.read_text() != text
         path.write_text(text)
+        record.enter(rule, proven)
         console.print(f"[green]✓[/] {rule.id} {'changed' if changed else 'the same'}")
+    index.write()
     return 1 if failed else 0
 
 

@@ -104,6 +104,7 @@ class Lab:
         """Where the server reaches the worker, and so could anybody else."""
         self.calls: list[Call] = []
         self.measured: dict[str, Json] = {}
+        self.answers: dict[str, list[dict[str, Json]]] = {}
         self.invocation_ids: list[str] = []
         """What the ingress told the callers in its header `x-restate-id`, by answer."""
         self.given_up: list[tuple[float, float]] = []
@@ -320,6 +321,10 @@ class Lab:
         """Asks the server's own tables."""
         return await self._server.query(sql)
 
+    async def ask(self, page: str, sql: str) -> None:
+        """Enters what the server's tables answer to a query of a page into the trace."""
+        self.answers[page] = await self.query(sql)
+
     def measure(self, name: str, value: Json) -> None:
         """Enters what the proof measured from outside into the trace."""
         self.measured[name] = value
@@ -462,6 +467,7 @@ class Laboratory:
                 lab.calls,
                 read_database(database),
                 lab.measured,
+                lab.answers,
                 proof.varies,
             )
             versions = {

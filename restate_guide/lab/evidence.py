@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from restate_guide.lab.engine import Laboratory, Result
+from restate_guide.lab.engine import Lab, Laboratory, Result
 from restate_guide.lab.proof import Proof
 from restate_guide.lab.stimulus import REPLAYS, Stimulus
 from restate_guide.lab.symptoms import Outcome
@@ -115,6 +116,10 @@ class Proven:
             if result.outcome != outcome
         ]
 
+    def results(self) -> list[Result]:
+        """Of all runs."""
+        return [self.do, self.dont, *self.survived.values(), *self.asides.values()]
+
     def evidence(self) -> Evidence:
         return Evidence(
             rule=self.proof.rule,
@@ -140,8 +145,25 @@ class Proven:
         )
 
 
-async def prove(laboratory: Laboratory, proof: Proof) -> Proven:
-    """Runs all that a rule's evidence consists of, two runs at a time."""
+def asked(proof: Proof, questions: Mapping[str, str]) -> Proof:
+    """The proof, which also asks the server what pages ask it, once its own calls are made."""
+
+    async def ask(lab: Lab) -> None:
+        await proof.prove(lab)
+        for page, sql in questions.items():
+            await lab.ask(page, sql)
+
+    return replace(proof, prove=ask)
+
+
+async def prove(
+    laboratory: Laboratory, proof: Proof, questions: Mapping[str, str] | None = None
+) -> Proven:
+    """Runs all that a rule's evidence consists of, two runs at a time.
+
+    Args:
+        questions: queries that the server is asked after the don't, by the page that shows the answer.
+    """
     two = asyncio.Semaphore(2)
 
     async def one(snippet: str, stimulus: Stimulus, judged_by: Proof = proof) -> Result:
@@ -150,7 +172,7 @@ async def prove(laboratory: Laboratory, proof: Proof) -> Proven:
 
     runs = [
         one("do", proof.stimulus),
-        one("dont", proof.stimulus),
+        one("dont", proof.stimulus, asked(proof, questions or {})),
         *(one("do", stimulus) for stimulus in REPLAYS),
         *(one(a.snippet, a.stimulus, proof.judging(a)) for a in proof.asides.values()),
     ]

@@ -264,6 +264,7 @@ def build_trace(
     calls: Sequence[Call],
     rows: Mapping[str, list[dict[str, Json]]],
     measured: Mapping[str, Json],
+    answers: Mapping[str, list[dict[str, Json]]],
     varies: Mapping[str, str],
 ) -> Trace:
     """The trace of a run, with stable names for all that changes from run to run."""
@@ -321,7 +322,13 @@ def build_trace(
         for row in tables.state
     ]
     trace = Trace(
-        tuple(calls), tuple(invocations), tuple(effects), tuple(state), dict(rows), dict(measured)
+        tuple(calls),
+        tuple(invocations),
+        tuple(effects),
+        tuple(state),
+        dict(rows),
+        dict(measured),
+        dict(answers),
     )
     stable: Trace = TypeAdapter(Trace).validate_python(Stable(varies).json(asdict(trace)))
     return stable

@@ -153,6 +153,8 @@ class Trace:
     """What stands at the end in the database that the snippet wrote to, by table."""
     measured: dict[str, Json] = field(default_factory=dict)
     """What the proof itself measured from outside, by name."""
+    answers: dict[str, list[dict[str, Json]]] = field(default_factory=dict)
+    """What the server's tables answered at the end to what the guide's pages ask, by page."""
 
     def effect_counts(self) -> dict[str, int]:
         """How often each effect came about.

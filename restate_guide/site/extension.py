@@ -7,7 +7,15 @@ Alone on a line:
     [[rules determinism]]       the rules of a chapter
     [[chapters]]                all chapters with their rules
     [[corrects]]                what the guide corrects
-    [[symptoms]]                every symptom, with the rules that show it
+    [[symptoms]]                every symptom and error code, with the rules that show it
+    [[shown-by wrong-value]]    the rules whose don't shows a symptom
+    [[met-by RT0016]]           the rules in whose runs an error code was met
+    [[logged RDD104]]           what the server's log holds of a rule's don't
+    [[answer RDD104 rt0016]]    what the server answered to a page's query, after a rule's don't
+    [[show RDD505 do]]          one file of a pair, with what it came to
+    [[run RDD505 do]]           what happened when it was run
+    [[evidence]]                all that was proven
+    [[changelog]]               what each version of the guide brought
     [[moments RDD102]]          a rule in three moments, for the front page
 
 Within a sentence, `[[RDD102]]` is a link to the rule. This is a Python-Markdown extension, not an
@@ -29,13 +37,13 @@ from markdown.blockprocessors import BlockProcessor
 from markdown.inlinepatterns import InlineProcessor
 from markdown.treeprocessors import Treeprocessor
 
-from restate_guide import catalogue
+from restate_guide import catalogue, record
 from restate_guide.catalogue import CatalogueError
-from restate_guide.site import code, happened, lists, moments, rule_page
-from restate_guide.site.book import Book, nearest, open_book
+from restate_guide.site import code, happened, lists, moments, rule_page, seen
+from restate_guide.site.book import nearest, open_book
 from restate_guide.site.elements import el
 from restate_guide.site.links import rule_link
-from restate_guide.site.pair import listing
+from restate_guide.site.pair import listing, side
 
 DIRECTIVE = re.compile(r"\[\[([^\[\]\n]+)\]\]")
 ALONE = re.compile(rf"(?:^[ ]*{DIRECTIVE.pattern}[ ]*(?:\n|\Z))+\Z", re.M)
@@ -112,7 +120,7 @@ class Rendering(Treeprocessor):
         ]
         if not places:
             return
-        page = Page(open_book(self._root))
+        page = Page(self._root)
         for parent, place in places:
             says = place.get("says", "")
             try:
@@ -130,8 +138,9 @@ class Rendering(Treeprocessor):
 class Page:
     """One page while it is rendered."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._book = open_book(root)
         self._listed: set[tuple[str, str]] = set()
         """Rules and snippets whose code the page shows: there is one listing of each."""
         self.rule_id: str | None = None
@@ -148,6 +157,14 @@ class Page:
             "chapters": (self._chapters, 0),
             "corrects": (self._corrects, 0),
             "symptoms": (self._symptoms, 0),
+            "shown-by": (lambda kind: seen.shown_by(self._book, kind), 1),
+            "met-by": (lambda code: seen.met_by(self._book, code), 1),
+            "logged": (lambda name: seen.logged(self._book.find(name)), 1),
+            "answer": (lambda name, page: seen.answered(self._book.find(name), page), 2),
+            "show": (self._show, 2),
+            "run": (self._run, 2),
+            "evidence": (lambda: lists.proven(self._book, record.read(self._root)), 0),
+            "changelog": (lambda: lists.changelog(self._book), 0),
         }
 
     def show(self, says: str) -> list[Element]:
@@ -203,7 +220,20 @@ class Page:
         return lists.corrects(list(self._book.entries.values()))
 
     def _symptoms(self) -> list[Element]:
-        return lists.by_symptom(self._book)
+        return seen.overview(self._book, catalogue.symptom_pages(self._root))
+
+    def _show(self, name: str, variant: str) -> list[Element]:
+        entry = self._book.find(name)
+        self._listed.add((entry.rule.id, variant))
+        source = code.lines(entry.rule.snippet(variant))
+        return [
+            el("div", side(entry, variant, source), class_="pair alone"),
+            el("p", "The whole rule: ", rule_link(entry.rule), class_="whole"),
+        ]
+
+    def _run(self, name: str, variant: str) -> list[Element]:
+        entry = self._book.find(name)
+        return [el("section", happened.one(entry, variant), class_="happened alone")]
 
 
 def name_heading(root: Element, rule_id: str) -> None:

@@ -30,7 +30,7 @@ def chapter_link(chapter: str) -> Element:
 
 
 def symptom_link(kind: str) -> Element:
-    return el("a", symptom(kind).title, href=f"/symptoms.md#{kind}")
+    return el("a", symptom(kind).title, href=f"/symptoms/{kind}.md")
 
 
 def file_link(rule: Rule, name: str) -> Element:

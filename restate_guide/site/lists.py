@@ -1,16 +1,17 @@
-"""The lists: the rules of a chapter, what the guide corrects, and which rules show a symptom."""
+"""The lists: the rules of a chapter, what the guide corrects, all that was proven, what is new."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 from restate_guide.catalogue import CHAPTERS
+from restate_guide.record import Recorded
 from restate_guide.site.book import Book, Entry
 from restate_guide.site.elements import el, prose, slug
 from restate_guide.site.links import chapter_link, rule_link, symptom_link
 from restate_guide.site.rule_page import severity
-from restate_guide.site.words import STIMULUS, symptoms
+from restate_guide.site.words import STIMULUS
 
 HEADS = ("Rule", "Without it", "Severity", "Shown by")
 
@@ -84,20 +85,65 @@ def _seen(sentence: str, measured: str) -> Element:
     return el("li", prose(sentence), " ", el("span", measured, class_="measured"))
 
 
-def by_symptom(book: Book) -> list[Element]:
-    """Every symptom of the lab's closed list, with what one sees and the rules that show it."""
+def proven(book: Book, recorded: Mapping[str, Recorded]) -> list[Element]:
+    """All that was proven of each rule, how, on what, and in how long."""
+    entries = book.entries.values()
+    runs = sum(recorded[entry.rule.id].runs for entry in entries)
+    seconds = sum(recorded[entry.rule.id].seconds for entry in entries)
+    pythons = sorted({recorded[entry.rule.id].python for entry in entries})
+    versions = sorted(
+        {f"{n} {v}" for entry in entries for n, v in entry.evidence.proven_on.items()}
+    )
+    heads = ("Rule", "Don’t", "Do", "Shown by", "The do survives", "Further claims", "Runs", "Time")
+    return [
+        el(
+            "p",
+            f"{len(entries)} rules, {runs} runs, {seconds:.0f} seconds of runs, "
+            f"on {', '.join(versions)}, Python {', '.join(pythons)}.",
+        ),
+        el(
+            "div",
+            el(
+                "table",
+                el("thead", el("tr", [el("th", head, scope="col") for head in heads])),
+                el("tbody", [_proven(entry, recorded[entry.rule.id]) for entry in entries]),
+                class_="data proven",
+            ),
+            class_="scroll",
+            tabindex="0",
+            role="region",
+            aria_label="What was proven of each rule",
+        ),
+    ]
+
+
+def _proven(entry: Entry, recorded: Recorded) -> Element:
+    evidence = entry.evidence
+    claims = len(evidence.asides)
+    return el(
+        "tr",
+        el("th", rule_link(entry.rule, with_title=False), scope="row"),
+        el("td", evidence.dont.verdict.short),
+        el("td", evidence.do.verdict.short),
+        el("td", STIMULUS[evidence.mode]),
+        el("td", ", ".join(STIMULUS[survived.mode] for survived in evidence.survives)),
+        el("td", str(claims) if claims else "none"),
+        el("td", str(recorded.runs)),
+        el("td", f"{recorded.seconds:.1f} s, {recorded.on}"),
+    )
+
+
+def changelog(book: Book) -> list[Element]:
+    """What each version of the guide brought, the newest first."""
     found: list[Element] = []
-    for symptom in symptoms():
-        entries = [e for e in book.entries.values() if e.rule.symptom == symptom.kind]
-        found.append(el("h2", symptom.title, id=symptom.kind))
-        found.append(el("p", symptom.seen))
-        if entries:
-            found.append(el("ul", [_shown(entry) for entry in entries], class_="shown-by"))
-        else:
-            found.append(el("p", "No rule shows it yet.", class_="none"))
+    versions = sorted({e.rule.since for e in book.entries.values()}, key=_number, reverse=True)
+    for version in versions:
+        entries = [e for e in book.entries.values() if e.rule.since == version]
+        found.append(el("h2", version, id=f"version-{slug(version)}"))
+        found.append(el("p", f"{len(entries)} new rules."))
+        found.append(el("ul", [el("li", rule_link(e.rule)) for e in entries], class_="shown-by"))
     return found
 
 
-def _shown(entry: Entry) -> Element:
-    short = entry.evidence.dont.verdict.short
-    return el("li", rule_link(entry.rule), " ", el("span", short, class_="measured"))
+def _number(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
