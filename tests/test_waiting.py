@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from restate_guide.catalogue import ROOT
-from restate_guide.lab import PLAIN, EffectMissing, Holds, Proof, Result
 from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab import Result
+from tests.bare import run
 from tests.conftest import Lab
 
 pytestmark = pytest.mark.server
 
 FOLDER = ROOT / "snippets" / "waiting"
-
-
-def run(
-    lab: Lab, snippet: Path, prove: Callable[[LabInProof], Coroutine[None, None, None]]
-) -> Result:
-    """Runs a snippet that is no rule's."""
-    proof = Proof(
-        rule=snippet.stem,
-        folder=snippet.parent,
-        stimulus_sentence="",
-        stimulus=PLAIN,
-        promise=Holds(answers=[]),
-        symptom=EffectMissing(""),
-        prove=prove,
-        asides={},
-        server={},
-        env={},
-        varies={},
-    )
-    return lab.run(lab.laboratory.result(proof, snippet))
 
 
 async def id_of(lab: LabInProof, target: str) -> str:

@@ -463,6 +463,7 @@ def load(snippet: str, attribute: str) -> Any:
     """Imports the snippet as a module; the ASGI application in it."""
     spec = importlib.util.spec_from_file_location(Path(snippet).stem, snippet)
     assert spec is not None and spec.loader is not None
+    sys.path.insert(0, str(Path(snippet).parent))  # as for a script: what stands beside it
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -1,0 +1,116 @@
+"""A saga: each compensation is registered before its action, and all are undone in reverse."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, overload
+
+import restate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Saga:
+    """Steps that are undone if a later one fails for good.
+
+        async with Saga(ctx) as saga:
+            await saga.step("reserve", reserve, release, seat=seat, buyer=buyer)
+            await saga.step("charge", charge, refund, buyer=buyer, key=key)
+
+    What is undone is what *may* have been done: a step that failed for good too, since it may
+    have acted before. So a compensation must do no harm when the action never took place, and
+    when it runs twice. Give both the same arguments, and one of them a key drawn before.
+
+    Only a `TerminalError` that leaves the block begins the way back; an operator's cancel is one.
+    Everything else is a hiccup, or a suspension: the handler comes here again.
+    """
+
+    def __init__(
+        self, ctx: restate.Context, options: restate.RunOptions[Any] | None = None
+    ) -> None:
+        """Begins a saga.
+
+        Args:
+            options: of the actions, for instance `RunOptions(max_attempts=5)`; compensations
+                are retried as the invocation is.
+        """
+        self._ctx = ctx
+        self._options = options or restate.RunOptions()
+        self._undo: list[tuple[str, Callable[[], object]]] = []
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        action: Callable[P, Coroutine[Any, Any, T]],
+        undo: Callable[P, object],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T: ...
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        action: Callable[P, T],
+        undo: Callable[P, object],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T: ...
+
+    async def step(
+        self,
+        name: str,
+        action: Callable[..., Any],
+        undo: Callable[..., object],
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Registers the compensation, then runs the action as a step.
+
+        Args:
+            name: of the step; its compensation is the step `undo <name>`.
+            action: acts on the world outside.
+            undo: undoes it; is given the same arguments.
+
+        Returns:
+            What the action returned.
+
+        Raises:
+            restate.TerminalError: the action failed for good.
+        """
+        self._undo.append((name, partial(undo, *args, **kwargs)))
+        return await self._ctx.run_typed(name, action, self._options, *args, **kwargs)
+
+    async def __aenter__(self) -> "Saga":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Undoes in reverse, each to its end; then the error goes on its way.
+
+        Raises:
+            restate.TerminalError: a compensation failed for good too. The others have run; the
+                message names what is left to do by hand.
+        """
+        if not isinstance(error, restate.TerminalError):
+            return
+        left = []
+        for name, undo in reversed(self._undo):
+            try:
+                await self._ctx.run_typed(f"undo {name}", undo)
+            except restate.TerminalError as failure:
+                left.append(f"{name} ({failure.message})")
+        if left:
+            raise restate.TerminalError(
+                f"{error.message}; not undone: {', '.join(left)}",
+                status_code=error.status_code,
+            ) from error

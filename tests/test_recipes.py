@@ -1,0 +1,349 @@
+"""The recipes on a real server, replayed and crashed; and the mistakes that they must not make.
+
+Those of the original's framework are listed with the facts: compensations that are never
+registered or run on a hiccup, results by order of completion, a clock read in the handler, a code
+that is lost, a guard that never fires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from restate_guide.catalogue import ROOT
+from restate_guide.lab import (
+    LATE_REPLAY,
+    PLAIN,
+    REPLAY_EVERY_AWAIT,
+    REPLAYS,
+    Result,
+    Stimulus,
+    crash_after_effect,
+    crash_after_step,
+    crash_before_journal,
+)
+from restate_guide.lab import Lab as LabInProof
+from tests.bare import run
+from tests.conftest import Lab
+
+FOLDER = ROOT / "snippets" / "recipes"
+Prove = Callable[[LabInProof], Coroutine[None, None, None]]
+
+server = pytest.mark.server
+replayed = pytest.mark.parametrize("stimulus", [PLAIN, *REPLAYS], ids=lambda s: s.mode)
+
+
+def calling(target: str, body: Any = None, count: int = 1) -> Prove:
+    async def prove(lab: LabInProof) -> None:
+        for _ in range(count):
+            await lab.call(target, body)
+
+    return prove
+
+
+def answer(result: Result) -> Any:
+    (call,) = result.trace.calls
+    return call.answer
+
+
+def message(result: Result) -> str:
+    return str(answer(result)["message"])
+
+
+# Saga
+
+BOUGHT_AND_UNDONE = {"POST /charges": 1, "POST /refunds": 1}
+STEPS = ("reserve", "charge", "undo charge", "undo reserve")
+
+
+@server
+@pytest.mark.parametrize(
+    "stimulus",
+    [
+        PLAIN,
+        *REPLAYS,
+        *(crash_before_journal(step) for step in STEPS),
+        *(crash_after_step(step) for step in STEPS),
+        crash_after_effect("POST /charges"),
+        crash_after_effect("POST /refunds"),
+    ],
+    ids=lambda s: s.title.replace(" ", "-"),
+)
+def test_saga_undoes_all_wherever_the_worker_dies(lab: Lab, stimulus: Stimulus) -> None:
+    result = run(lab, FOLDER / "tickets.py", calling("Tickets/buy", "ann"), stimulus)
+    assert answer(result)["code"] == 410, "the failure's own code"
+    assert message(result) == "the printer is gone"
+    assert result.trace.rows["seats"] == []
+    assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
+    journal = result.trace.invocations[0].journal
+    steps = [entry.name for entry in journal if entry.type == "Command: Run"]
+    assert steps == ["reserve", "charge", "send", "undo charge", "undo reserve"]
+
+
+@server
+def test_saga_does_not_undo_on_a_hiccup(lab: Lab) -> None:
+    """A bank that is unwell for a moment: the charge is tried again, and nothing is undone for it."""
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail("POST /charges", times=1)
+        await lab.call("Tickets/buy", "ann")
+
+    result = run(lab, FOLDER / "tickets.py", prove)
+    first, *_ = result.trace.invocations[0].attempts
+    assert first.ends == "error"
+    assert not any("undo" in moment.text for moment in first.moments)
+    assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
+
+
+@server
+def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
+    """It may have acted before: so it was registered first."""
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail("POST /charges", times=99)
+        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_row("select id from sys_invocation where status = 'paused'")
+        await lab.operate("cancel", "Tickets/buy")
+        await lab.operate("resume", "Tickets/buy")
+        await lab.until_all_completed()
+        await calling
+
+    result = run(lab, FOLDER / "tickets.py", prove)
+    assert result.trace.rows["seats"] == []
+    assert result.trace.effect_counts() == {"POST /refunds": 1}
+
+
+# Fan out
+
+
+def priced(prices: dict[str, int], target: str) -> Prove:
+    async def prove(lab: LabInProof) -> None:
+        for carrier, price in prices.items():
+            lab.outside.answers[f"GET /prices/{carrier}"] = price
+        *first, last = (f"GET /prices/{carrier}" for carrier in prices)
+        lab.outside.in_order(last, *first)
+        await lab.call(target, list(prices))
+        await lab.until_all_completed()
+
+    return prove
+
+
+@server
+@replayed
+@pytest.mark.parametrize("target", ["Quotes/compare", "Quotes/compare_all"])
+def test_fan_out_gives_results_in_order(lab: Lab, target: str, stimulus: Stimulus) -> None:
+    """The last is answered first."""
+    prices = {"sea": 40, "road": 60, "air": 90}
+    result = run(lab, FOLDER / "quotes.py", priced(prices, target), stimulus)
+    assert answer(result) == [40, 60, 90]
+
+
+@server
+@pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=lambda s: s.mode)
+def test_fan_out_fail_fast_cancels_the_rest(lab: Lab, stimulus: Stimulus) -> None:
+    """Air would sleep for 30 seconds, and then book."""
+    prices = {"air": 200, "sea": 40, "road": -1}
+    began = time.monotonic()
+    result = run(lab, FOLDER / "quotes.py", priced(prices, "Quotes/compare_all"), stimulus)
+    assert time.monotonic() - began < 25, "nobody waited for the rest"
+    assert answer(result)["code"] == 409
+    assert message(result) == "road is on strike"
+    assert "POST /bookings" not in result.trace.effect_counts()
+    assert {i.status for i in result.trace.invocations} == {"completed"}
+
+
+# Timers
+
+
+@server
+@pytest.mark.parametrize("stimulus", [PLAIN, *REPLAYS], ids=lambda s: s.mode)
+def test_sleep_until_wakes_then_and_not_later_for_a_replay(lab: Lab, stimulus: Stimulus) -> None:
+    due = 0.0
+
+    async def prove(lab: LabInProof) -> None:
+        nonlocal due
+        due = time.time() + 1.5
+        woke = await lab.call("Reminders/remind", due)
+        lab.measure("in time", due <= woke + 0.01)
+
+    result = run(lab, FOLDER / "reminders.py", prove, stimulus)
+    assert result.trace.measured == {"in time": True}
+    assert result.trace.effect_counts() == {"POST /mails": 1}
+    assert result.trace.failures() == [] or stimulus is LATE_REPLAY
+
+
+@server
+def test_sleep_until_a_past_time_does_not_sleep(lab: Lab) -> None:
+    result = run(lab, FOLDER / "reminders.py", calling("Reminders/remind", 1000.0))
+    (sleep,) = (
+        entry for entry in result.trace.invocations[0].journal if entry.type == "Command: Sleep"
+    )
+    assert sleep.value == "0 s"
+
+
+@server
+@replayed
+def test_race_with_timeout_gives_what_comes_in_time(lab: Lab, stimulus: Stimulus) -> None:
+    result = run(lab, FOLDER / "reminders.py", calling("Reminders/ask", [0.1, 20.0]), stimulus)
+    assert answer(result) == "yes"
+    assert result.trace.effect_counts() == {"POST /replies": 1}
+
+
+@server
+@pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=lambda s: s.mode)
+def test_race_with_timeout_cancels_who_is_late(lab: Lab, stimulus: Stimulus) -> None:
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Reminders/ask", [20.0, 0.3])
+        await lab.until_all_completed()
+
+    result = run(lab, FOLDER / "reminders.py", prove, stimulus)
+    assert answer(result)["code"] == 408
+    assert result.trace.effect_counts() == {}
+
+
+# Guards
+
+STRICT = {"RESTATE_GUARDS": "strict"}
+
+
+@server
+@pytest.mark.parametrize(
+    ("target", "body", "refused"),
+    [
+        ("Account/ann/add_twice", "ann", "calls its own handler 'add'"),
+        ("Account/ann/note", "tea", "ctx.set is called inside the step 'note'"),
+    ],
+)
+def test_guards_refuse_at_once_and_the_invocation_lives(
+    lab: Lab, target: str, body: str, refused: str
+) -> None:
+    result = run(lab, FOLDER / "accounts.py", calling(target, body), env=STRICT)
+    (stuck,) = result.trace.invocations
+    assert stuck.status == "paused", "to be resumed on the mended code"
+    assert refused in stuck.failures[0].message
+    assert result.trace.state == ()
+
+
+@server
+def test_self_call_guard_ends_the_invocation_if_asked(lab: Lab) -> None:
+    result = run(lab, FOLDER / "accounts.py", calling("Strict/ann/again"), env=STRICT)
+    assert answer(result)["code"] == 508
+    assert "calls its own handler 'again'" in message(result)
+
+
+@server
+@pytest.mark.parametrize(
+    ("target", "body", "right"),
+    [
+        ("Account/ann/add_twice", "bob", 2),  # another key
+        ("Account/ann/look", None, 0),  # a shared handler
+        ("Strict/ann/elsewhere", None, 5),  # another object with the same key
+    ],
+)
+def test_self_call_guard_lets_other_calls_through(
+    lab: Lab, target: str, body: Any, right: int
+) -> None:
+    result = run(lab, FOLDER / "accounts.py", calling(target, body), REPLAY_EVERY_AWAIT, STRICT)
+    assert answer(result) == right
+
+
+@server
+@pytest.mark.parametrize("policy", ["warn", "off"])
+def test_guards_that_warn_or_are_off_let_it_go_on(lab: Lab, policy: str) -> None:
+    env = {"RESTATE_GUARDS": policy}
+    result = run(lab, FOLDER / "accounts.py", calling("Account/ann/note", "tea"), env=env)
+    assert [call.status for call in result.trace.calls] == [200]
+    assert [state.value for state in result.trace.state] == ["tea"]
+
+
+# Policy and keys, without a server
+
+
+@pytest.fixture
+def recipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a recipe, as a worker of this policy would."""
+    names = {path.stem for path in FOLDER.glob("*.py")}
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def fresh(name: str, **environment: str) -> ModuleType:
+        for variable in ("CI", "RESTATE_GUARDS"):
+            monkeypatch.delenv(variable, raising=False)
+        for variable, value in environment.items():
+            monkeypatch.setenv(variable, value)
+        for loaded in names:
+            sys.modules.pop(loaded, None)
+        return importlib.import_module(name)
+
+    yield fresh
+    for loaded in names:
+        sys.modules.pop(loaded, None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "policy"),
+    [
+        ({}, "warn"),
+        ({"CI": "true"}, "strict"),
+        ({"CI": "true", "RESTATE_GUARDS": "off"}, "off"),
+    ],
+)
+def test_policy_is_strict_in_ci(
+    recipes: Callable[..., ModuleType], environment: dict[str, str], policy: str
+) -> None:
+    assert recipes("policy", **environment).POLICY.value == policy
+
+
+def test_policy_refuses_what_it_does_not_know(recipes: Callable[..., ModuleType]) -> None:
+    with pytest.raises(ValueError, match="lax"):
+        recipes("policy", RESTATE_GUARDS="lax")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1764000000,
+        1764000000123,
+        "1764000000.25",
+        "2026-11-24T14:00:00Z",
+        "2026-11-24 14:00",
+        "3f2b8c1e-9a4d-4c7b-8f6e-2d1a0b9c8e7f",
+    ],
+)
+def test_idempotency_key_refuses_time_and_chance(
+    recipes: Callable[..., ModuleType], value: str | int
+) -> None:
+    keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
+    with pytest.raises(keys.UnstableKey, match="order="):
+        keys.idempotency_key("charge", order=value)
+    assert str(value) in keys.idempotency_key("charge", known=["order"], order=value)
+
+
+@pytest.mark.parametrize("value", ["order-1764000000", 4711, "0000012345", "2026-11", "ann"])
+def test_idempotency_key_takes_what_names_the_event(
+    recipes: Callable[..., ModuleType], value: str | int
+) -> None:
+    keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
+    key = keys.idempotency_key("charge", order=value, attempt=1)
+    assert key == f"charge:attempt=1:order={value}"
+
+
+def test_idempotency_key_without_fields_is_refused(recipes: Callable[..., ModuleType]) -> None:
+    keys = recipes("idempotency_key", RESTATE_GUARDS="off")
+    for fields in ({}, {"order": ""}):
+        with pytest.raises(ValueError, match="the same for all"):
+            keys.idempotency_key("charge", **fields)
+
+
+def test_sleep_until_refuses_a_time_without_a_zone(recipes: Callable[..., ModuleType]) -> None:
+    from datetime import datetime
+
+    sleeps = recipes("sleep_until")
+    with pytest.raises(ValueError, match="no time zone"):
+        asyncio.run(sleeps.sleep_until(None, datetime(2026, 11, 24)))
