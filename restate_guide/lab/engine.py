@@ -25,6 +25,7 @@ import httpx
 from restate_guide.lab.diagnosis import diagnose
 from restate_guide.lab.errors import LabError
 from restate_guide.lab.gate import Gate
+from restate_guide.lab.limits import NO_LIMITS, Limits
 from restate_guide.lab.outside import ORIGIN_HEADER, Outside, Received, outside
 from restate_guide.lab.processes import Nursery, Processes, processes, start_nursery
 from restate_guide.lab.proof import Proof
@@ -354,11 +355,18 @@ def decoded(response: httpx.Response) -> Json:
 class Laboratory:
     """What runs have in common: the keeper, the nurseries, and a server ahead."""
 
-    def __init__(self, kept: Processes, servers: OwnServers, nurseries: list[Nursery]) -> None:
+    def __init__(
+        self, kept: Processes, servers: OwnServers, nurseries: list[Nursery], ahead: int
+    ) -> None:
         self._processes = kept
         self._servers = servers
         self._nurseries = nurseries
+        self._ahead = ahead
         self._runs = itertools.count(1)
+
+    def prepare(self, servers: int) -> None:
+        """Starts servers for the runs to come; by itself it does so when a run has begun."""
+        self._servers.prepare(servers)
 
     async def run(
         self, proof: Proof, snippet: Path, stimulus: Stimulus | None = None
@@ -449,7 +457,7 @@ class Laboratory:
                 stack.push_async_callback(_tidy, server, services, registered["id"])
             say("stage", "server and worker are ready")
             if server.is_own:
-                self._servers.prepare()
+                self._servers.prepare(self._ahead)
 
             worker_url = f"http://127.0.0.1:{port}"
             lab = Lab(snippet, stimulus, server, service, crew, worker_url, say)
@@ -487,15 +495,21 @@ class Laboratory:
 
 
 @contextlib.asynccontextmanager
-async def laboratory() -> AsyncIterator[Laboratory]:
-    """Everything that runs need, for the time of the block; nothing is left after it."""
+async def laboratory(limits: Limits = NO_LIMITS, ahead: int = 2) -> AsyncIterator[Laboratory]:
+    """Everything that runs need, for the time of the block; nothing is left after it.
+
+    Args:
+        limits: of each worker.
+        ahead: servers to be started while a run goes on, for those to come; a proof's two
+            variants run side by side.
+    """
     async with processes() as kept, contextlib.AsyncExitStack() as stack:
         # Two hash seeds: the first worker's, and its successor's.
-        starting = [start_nursery(kept, seed) for seed in (1, 2)]
+        starting = [start_nursery(kept, seed, limits) for seed in (1, 2)]
         nurseries = await asyncio.gather(*(stack.enter_async_context(n) for n in starting))
         servers = OwnServers(kept)
         stack.push_async_callback(servers.close)
-        yield Laboratory(kept, servers, list(nurseries))
+        yield Laboratory(kept, servers, list(nurseries), ahead)
 
 
 class Witness:

@@ -134,6 +134,7 @@ class Nursery:
 
 
 if __name__ == "__main__":
+    beside("limits").apply(dict(os.environ))  # workers inherit them
     to_lab = socket.socket(socket.AF_UNIX)
     nursery = Nursery(to_lab)  # imports the SDK before the lab is told that we are ready
     to_lab.connect(sys.argv[1])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from restate_guide.lab import keeper, nursery
 from restate_guide.lab.errors import LabError
+from restate_guide.lab.limits import Limits
 
 
 class Ends:
@@ -141,13 +142,17 @@ class Nursery:
 
 
 @contextlib.asynccontextmanager
-async def start_nursery(kept: Processes, hash_seed: int) -> AsyncIterator[Nursery]:
+async def start_nursery(kept: Processes, hash_seed: int, limits: Limits) -> AsyncIterator[Nursery]:
     """A nursery of one hash seed, ready to fork."""
     name = f"nursery-{hash_seed}"
     path = str(kept.folder / f"{name}.sock")
     program = (sys.executable, "-P", nursery.__file__, path)
     # What the test runner or the shell has set is no business of a worker's.
-    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": str(hash_seed)}
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONHASHSEED": str(hash_seed),
+        **limits.environment(),
+    }
     connection = socket.socket(socket.AF_UNIX)
     connection.setblocking(False)
     with socket.socket(socket.AF_UNIX) as listener:

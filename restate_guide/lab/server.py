@@ -177,9 +177,7 @@ async def own_server(
 
 
 class OwnServers:
-    """Servers of one's own, the next two started while the runs before them go on."""
-
-    AHEAD = 2  # a proof's two variants run side by side
+    """Servers of one's own, some started while the runs before them go on."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
@@ -193,9 +191,9 @@ class OwnServers:
         stack = contextlib.AsyncExitStack()
         return stack, await stack.enter_async_context(own_server(self._processes, folder, settings))
 
-    def prepare(self) -> None:
-        """Starts servers for the runs to come."""
-        while len(self._ahead) < self.AHEAD:
+    def prepare(self, count: int) -> None:
+        """Sees to it that so many servers are there, or starting, for the runs to come."""
+        while len(self._ahead) < count:
             self._ahead.append(asyncio.create_task(self._start({})))
 
     @contextlib.asynccontextmanager

@@ -1,0 +1,65 @@
+"""The MkDocs hook: puts live runs before `mkdocs serve`, and a policy for scripts into every page.
+
+`GUIDE_LIVE=0` serves the site without runs, as a published one is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.livereload import LiveReloadServer
+
+from restate_guide import catalogue
+from restate_guide.live.app import Live, hashed
+
+INLINE = re.compile(
+    r"<script(?![^>]*\bsrc=)(?![^>]*\btype=\"application/json\")[^>]*>(.*?)</script>", re.S
+)
+"""A script within a page: the theme has some, to set colours before the first paint."""
+POLICY_PLACE = "<!-- policy -->"
+
+running: list[Live] = []
+"""What this process serves: at most one."""
+
+
+def on_serve(server: LiveReloadServer, config: MkDocsConfig, **_: Any) -> LiveReloadServer:
+    """Called once, when the server starts."""
+    if os.environ.get("GUIDE_LIVE") != "0":
+        inner = server.get_app()
+        assert inner is not None
+        live = Live(inner, config.dev_addr.port, lambda: {rule.id for rule in catalogue.rules()})
+        live.pool.prepare()
+        running.append(live)
+        server.set_app(live)
+    return server
+
+
+def on_shutdown() -> None:
+    """Ends what runs."""
+    while running:
+        running.pop().pool.close()
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Puts the policy into a page."""
+    return with_policy(output)
+
+
+def on_post_template(output_content: str, template_name: str, **_: Any) -> str:
+    """And into the page for addresses that aren't there."""
+    return with_policy(output_content) if template_name.endswith(".html") else output_content
+
+
+def with_policy(page: str) -> str:
+    """The page with a content security policy that lets its own scripts run, and no others."""
+    hashes = " ".join(hashed(script.encode()).decode() for script in INLINE.findall(page))
+    policy = (
+        f"default-src 'self'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; worker-src 'self' blob:; frame-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'"
+    )
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    return page.replace(POLICY_PLACE, meta, 1)
