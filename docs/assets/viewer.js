@@ -202,10 +202,12 @@
     return [copy];
   };
 
-  for (const run of document.querySelectorAll(".happened > .run")) {
+  const step = (run) => {
     const story = run.querySelector(".story");
     if (story?.querySelector(".steps li")) new Replay(story, text(run.querySelector(".verdict .label")));
-  }
+  };
+  document.querySelectorAll(".happened > .run").forEach(step);
+  document.addEventListener("guide:story", (event) => step(event.detail)); // a live run, at its end
   performance.mark("replay-ready");
   performance.measure("replay", "replay-begins", "replay-ready");
 })();
