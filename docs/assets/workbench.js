@@ -161,7 +161,7 @@
         this.editButton,
         ...(token ? [this.runButton] : []),
       );
-      this.listing.before(this.tools);
+      this.side.querySelector("figcaption").append(this.tools);
       this.outcome = element("p", { class: "outcome", role: "status" });
       this.listing.after(this.outcome);
     }
