@@ -121,7 +121,7 @@ def test_pair_defines_the_same_handlers(rule: Rule) -> None:
             r"restate\.(?:Service|VirtualObject|Workflow)\('(\w+)'", ast.unparse(tree)
         )
         names = [
-            f"{ast.unparse(node.decorator_list[0])} {node.name}"
+            f"{ast.unparse(node.decorator_list[0])} {node.name}".replace("kind='shared'", "")
             for node in ast.walk(tree)
             if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list
         ]

@@ -38,7 +38,9 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
         if failure.code == "RT0016":
             return mismatch(failure)
         if failure.code == "RT0017":
-            return PreconditionFailed(command=failure.command or 0)
+            # The server found it, not the worker: only the message says which command it was.
+            index = re.search(r"command index (\d+)", failure.message)
+            return PreconditionFailed(command=int(index[1]) if index else failure.command or 0)
     for invocation in trace.invocations:
         if invocation.status == "paused":
             error = next(f.message for f in reversed(invocation.failures))

@@ -333,15 +333,19 @@ class Lab:
     async def _paused(self, target: str) -> None:
         """Waits until an invocation of this target is paused, after an attempt that failed."""
         while True:
-            await self._workers.until(
-                lambda: any(a.ends == "error" for a in self._workers.attempts)
-            )
+            await self._workers.until(self._attempt_failed)
             rows = await self.query(
                 f"select id from sys_invocation where status = 'paused' and target = '{target}'"
             )
             if rows:
                 return
             await asyncio.sleep(POLL)
+
+    def _attempt_failed(self) -> bool:
+        """Whether one ended with an error, or was made again: the server may have refused its output."""
+        attempts = self._workers.attempts
+        errors = any(attempt.ends == "error" for attempt in attempts)
+        return errors or len(attempts) > len({attempt.invocation for attempt in attempts})
 
 
 def decoded(response: httpx.Response) -> Json:
