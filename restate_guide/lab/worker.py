@@ -450,7 +450,9 @@ def limit_attempts() -> None:
     def announce_limited(endpoint: Any, version: int, discovered_as: Any) -> str:
         manifest = json.loads(announce(endpoint, version, discovered_as))
         for service in manifest["services"]:
-            service.setdefault("retryPolicyInitialInterval", 20)
+            if "retryPolicyInitialInterval" in service:
+                continue  # with pauses of its own, it has the server's number of attempts as well
+            service["retryPolicyInitialInterval"] = 20
             service.setdefault("retryPolicyMaxInterval", 20)
             service.setdefault("retryPolicyMaxAttempts", ATTEMPTS)
             service.setdefault("retryPolicyOnMaxAttempts", "PAUSE")

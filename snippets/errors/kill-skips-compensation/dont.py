@@ -1,0 +1,42 @@
+"""Enrols a student; when invoices can't be sent, the invocation is killed."""
+
+import os
+import sqlite3
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+DATABASE = os.environ.get("DATABASE", "courses.sqlite3")
+THREE = restate.InvocationRetryPolicy(max_attempts=3, on_max_attempts="kill")
+
+courses = restate.Service("Courses", invocation_retry_policy=THREE)
+
+
+def take_place(student: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS places (student PRIMARY KEY)")
+        db.execute("INSERT OR IGNORE INTO places VALUES (?)", (student,))
+
+
+def free_place(student: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("DELETE FROM places WHERE student = ?", (student,))
+
+
+def send_invoice(student: str) -> None:
+    response = httpx.post(f"{API_URL}/invoices", json=student)
+    response.raise_for_status()
+
+
+@courses.handler()
+async def enrol(ctx: restate.Context, student: str) -> None:
+    try:
+        await ctx.run_typed("place", take_place, student=student)
+        await ctx.run_typed("invoice", send_invoice, student=student)
+    except restate.TerminalError as error:
+        await ctx.run_typed("undo", free_place, student=student)
+        raise restate.TerminalError("no invoice, no place", 503) from error
+
+
+app = restate.app([courses])

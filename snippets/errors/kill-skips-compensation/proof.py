@@ -1,0 +1,61 @@
+"""The place is taken, and the invoices' API answers nothing but 503."""
+
+from restate_guide.lab import (
+    PLAIN,
+    Aside,
+    Holds,
+    Lab,
+    NotCompensated,
+    RetriedUntilPaused,
+    SecretExposed,
+)
+
+RULE = "RDD504"
+STIMULUS = PLAIN
+INVOICE = "POST /invoices"
+VARIES = {"frames": r'File "(?s:.*?)(?=httpx\.HTTPStatusError)'}  # where Python is
+UNWELL = (
+    'HTTPStatusError("Server error \'503 \' for url \'outside-1/invoices\'\\nFor more '
+    "information check: https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/"
+    '503")'
+)
+EXPECTED = {
+    "do": Holds(
+        answers=[
+            {"code": 503, "message": "no invoice, no place", "source": "invocation"}
+        ],
+        rows={"places": 0},
+    ),
+    "dont": NotCompensated("places", rows=1),
+}
+
+
+async def prove(lab: Lab) -> None:
+    lab.outside.fail(INVOICE, times=9)
+    await lab.call("Courses/enrol", "ann")
+
+
+async def read_answer(lab: Lab) -> None:
+    lab.outside.fail(INVOICE, times=9)
+    answer = await lab.call("Courses/enrol", "ann")
+    trace = answer.get("stacktrace", "")
+    if 'File "' in trace and lab.outside.url in trace:
+        lab.measure("secret known from", "the stack trace in the answer")
+
+
+ASIDES = {
+    "trace": Aside(
+        "The caller is sent the stack trace, with names of files and the internal "
+        "address of the invoices.",
+        snippet="dont",
+        stimulus=PLAIN,
+        outcome=SecretExposed("the stack trace in the answer"),
+        prove=read_answer,
+    ),
+    "paused": Aside(
+        "The default policy pauses the invocation, and frees no place either.",
+        snippet="paused",
+        stimulus=PLAIN,
+        outcome=RetriedUntilPaused(UNWELL, attempts=3),
+    ),
+}

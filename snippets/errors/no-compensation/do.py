@@ -1,0 +1,45 @@
+"""Books a hotel room against a deposit; without the deposit the room is freed."""
+
+import os
+import sqlite3
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+DATABASE = os.environ.get("DATABASE", "hotel.sqlite3")
+
+hotel = restate.Service("Hotel")
+
+
+def reserve(guest: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS rooms (room, guest PRIMARY KEY)")
+        db.execute("INSERT OR IGNORE INTO rooms VALUES (101, ?)", (guest,))
+
+
+def release(guest: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("DELETE FROM rooms WHERE guest = ?", (guest,))
+
+
+def deposit(guest: str, key: str) -> None:
+    headers = {"idempotency-key": key}
+    response = httpx.post(f"{API_URL}/deposits", json=guest, headers=headers)
+    if response.status_code == 402:
+        raise restate.TerminalError("no deposit", status_code=402)
+    response.raise_for_status()
+
+
+@hotel.handler()
+async def book(ctx: restate.Context, guest: str) -> None:
+    key = str(ctx.uuid())
+    try:
+        await ctx.run_typed("reserve", reserve, guest=guest)
+        await ctx.run_typed("deposit", deposit, guest=guest, key=key)
+    except restate.TerminalError:
+        await ctx.run_typed("release", release, guest=guest)
+        raise
+
+
+app = restate.app([hotel])

@@ -1,0 +1,45 @@
+"""Books a room and a dinner; without a deposit both are freed, the last one first."""
+
+import os
+import sqlite3
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+DATABASE = os.environ.get("DATABASE", "hotel.sqlite3")
+
+hotel = restate.Service("Hotel")
+
+
+def reserve(table: str, guest: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute(f"CREATE TABLE IF NOT EXISTS {table} (guest PRIMARY KEY)")
+        db.execute(f"INSERT OR IGNORE INTO {table} VALUES (?)", (guest,))
+
+
+def release(table: str, guest: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute(f"DELETE FROM {table} WHERE guest = ?", (guest,))
+
+
+def deposit(guest: str) -> None:
+    response = httpx.post(f"{API_URL}/deposits", json=guest)
+    raise restate.TerminalError("no deposit", status_code=response.status_code)
+
+
+@hotel.handler()
+async def book(ctx: restate.Context, guest: str) -> None:
+    undo: list[str] = []
+    try:
+        for table in ("rooms", "dinners"):
+            undo.append(table)
+            await ctx.run_typed(f"reserve {table}", reserve, table=table, guest=guest)
+        await ctx.run_typed("deposit", deposit, guest=guest)
+    except restate.TerminalError:
+        for table in reversed(undo):
+            await ctx.run_typed(f"release {table}", release, table=table, guest=guest)
+        raise
+
+
+app = restate.app([hotel])
