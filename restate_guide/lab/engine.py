@@ -320,6 +320,12 @@ class Lab:
         """Asks the server's own tables."""
         return await self._server.query(sql)
 
+    async def admin(self, method: str, path: str, body: Json = None) -> Json:
+        """Asks the admin API (`GET`, `/services/Checkout`), or changes a setting by it; its answer."""
+        content = {} if body is None else {"json": body}
+        answer = await self._server.admin.request(method, path, **content)
+        return answer.raise_for_status().json()
+
     def measure(self, name: str, value: Json) -> None:
         """Enters what the proof measured from outside into the trace."""
         self.measured[name] = value
