@@ -100,7 +100,7 @@ def test_page_names_the_symptom_that_was_seen(
     assert rule.symptom == proofs(rule).dont.outcome.kind
 
 
-LOOKS_UP = {"RDD101", "RDD204", "RDD307", "RDD310", "RDD701"}
+LOOKS_UP = {"RDD101", "RDD204", "RDD307", "RDD310", "RDD603", "RDD701"}
 """Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart."""
 
 

@@ -326,6 +326,12 @@ class Lab:
         """Enters what the server's tables answer to a query of a page into the trace."""
         self.answers[page] = await self.query(sql)
 
+    async def admin(self, method: str, path: str, body: Json = None) -> Json:
+        """Asks the admin API (`GET`, `/services/Checkout`), or changes a setting by it; its answer."""
+        content = {} if body is None else {"json": body}
+        answer = await self._server.admin.request(method, path, **content)
+        return answer.raise_for_status().json()
+
     def measure(self, name: str, value: Json) -> None:
         """Enters what the proof measured from outside into the trace."""
         self.measured[name] = value

@@ -1,0 +1,61 @@
+"""What the pages on operations tell operators to do, done on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from restate_guide.catalogue import ROOT
+from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab import load
+from tests.conftest import Lab
+from tests.test_fixes import run
+
+CHAPTER = ROOT / "snippets" / "operations"
+
+pytestmark = pytest.mark.server
+
+
+def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None:
+    """RDD602: by the admin API; what the code says holds again once it is registered."""
+
+    async def close(in_proof: LabInProof) -> None:
+        await in_proof.admin("PATCH", "/services/Refunds", {"public": False})
+        for way in ("Refunds/refund", "Refunds/refund/send", "restate/call/Refunds/refund"):
+            answer = await in_proof.call(way, "order-2")
+            assert answer["message"] == "the invoked service is not public"
+        assert await in_proof.call("Returns/claim", "order-1") == "refunded order-1"
+        await in_proof.deploy("dont")
+        assert await in_proof.call("Refunds/refund", "order-2") == "refunded order-2"
+
+    run(lab, str(CHAPTER / "internal-service-public"), close)
+
+
+def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:
+    """RDD603: by the admin API for what comes from then on, until the next registration."""
+    proof = load(CHAPTER / "retention-too-short")
+    kept: dict[str, str] = {}
+
+    async def set_and_look(in_proof: LabInProof) -> None:
+        paying = in_proof.outside.hold("POST /transfers", at_most=5.0)
+        before = asyncio.create_task(in_proof.call("Payouts/pay", idempotency_key="before"))
+        await in_proof.until_effect("POST /transfers")
+        await in_proof.admin("PATCH", "/services/Payouts", {"idempotency_retention": "7d"})
+        paying.set()
+        await before
+        await in_proof.call("Payouts/pay", idempotency_key="after")
+        await in_proof.call("Payouts/pay", "no key")
+        await in_proof.deploy("dont")
+        await in_proof.call("Payouts/pay", idempotency_key="registered again")
+        rows = await in_proof.query(
+            "select idempotency_key, completion_retention from sys_invocation"
+        )
+        kept.update({row["idempotency_key"]: row["completion_retention"] for row in rows})
+
+    looked = dataclasses.replace(proof, prove=set_and_look, server={})
+    lab.run(lab.laboratory.result(looked, proof.snippet("dont")))
+    week, short = "PT604800S", "PT0.2S"
+    given = next(key for key in kept if len(key) == 26)
+    assert kept == {"before": short, "after": week, given: week, "registered again": short}
