@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from restate_guide.catalogue import ROOT
+from restate_guide.lab import LATE_REPLAY, Result, Stimulus, load
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import Result, load
 from tests.conftest import Lab
 
 pytestmark = pytest.mark.server
@@ -41,3 +41,15 @@ def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None
         assert len(await in_proof.query(over)) == 1
 
     run(lab, "communication/secrets-in-headers", purge)
+
+
+@pytest.mark.parametrize(
+    ("folder", "stimulus", "outcome"),
+    [("communication/context-outside-a-handler", LATE_REPLAY, "holds")],
+)
+def test_fixed_code_in_place(lab: Lab, folder: str, stimulus: Stimulus, outcome: str) -> None:
+    """The worker that takes over has the fixed code: does an invocation under way get through?"""
+    proof = load(ROOT / "snippets" / folder)
+    in_place = dataclasses.replace(stimulus, successor="do")
+    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
+    assert result.outcome.kind == outcome, result.outcome
