@@ -284,10 +284,10 @@ class Lab:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def operate(self, action: str, target: str, **parameters: str) -> int:
-        """Does what an operator does to an invocation that isn't completed.
+        """Does what an operator does to an invocation: one under way, or else one that is over.
 
         Args:
-            action: `cancel`, `kill`, `pause`, `resume` …, as in the admin API.
+            action: `cancel`, `kill`, `pause`, `resume`, `purge` …, as in the admin API.
             target: of the invocation (`Checkout/pay`).
             parameters: of the admin API, for instance `deployment="latest"`.
 
@@ -295,7 +295,7 @@ class Lab:
             HTTP status of the admin API's answer.
         """
         rows = await self.query(
-            f"select id from sys_invocation where target = '{target}' and status != 'completed'"
+            f"select id from sys_invocation where target = '{target}' order by status = 'completed'"
         )
         self._say("stage", f"the operator: {action} {target}")
         self._workers.note(rows[0]["id"], Moment("operator", text=f"{action} {target}"))

@@ -32,6 +32,8 @@ class Aside:
     """Makes the calls, where they are others than the proof's."""
     server: Mapping[str, str] | None = None
     """Settings of its server, where they are others than the proof's."""
+    right: Holds | None = None
+    """What right looks like for its calls, where the outcome is a symptom, and not the proof's."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Proof:
 
     def judging(self, aside: Aside) -> Proof:
         """The proof by which an aside is judged: promise, calls and server may be its own."""
-        promise = aside.outcome if isinstance(aside.outcome, Holds) else self.promise
+        outcome = aside.outcome if isinstance(aside.outcome, Holds) else None
+        promise = outcome or aside.right or self.promise
         server = self.server if aside.server is None else aside.server
         return replace(self, promise=promise, prove=aside.prove or self.prove, server=server)
 

@@ -200,6 +200,8 @@ def read_failures(rows: Sequence[dict[str, Any]]) -> list[Failure]:
     for row in rows:
         event = json.loads(row["event_json"])
         error = event.get("last_failure", event)
+        if "error_code" not in error:
+            continue  # an operator's pause, not an error's
         code = error.get("restate_doc_error_code", "")
         failures.append(
             Failure(

@@ -219,7 +219,8 @@ class CallFailed:
 
     @property
     def sentence(self) -> str:
-        return f"The call failed for good with {self.status}, {self.message!r}: nothing retries it."
+        said = f", {self.message!r}" if self.message else ""
+        return f"The call failed for good with {self.status}{said}: nothing retries it."
 
 
 @dataclass(frozen=True)
