@@ -271,6 +271,10 @@ class Lab:
             while await self.query(sql):
                 await asyncio.sleep(POLL)
 
+    async def until_still(self, seconds: float) -> None:
+        """Waits until nothing moves: the workers were silent for so long, and the server has nothing due."""
+        await self._first_of({self._workers.failed}, seconds)
+
     async def until_any(self, *waits: Coroutine[Any, Any, Any]) -> None:
         """Waits until one of several things has come about, and gives up waiting for the others."""
         waiting = [asyncio.create_task(wait) for wait in waits]
@@ -328,7 +332,7 @@ class Lab:
         """Waits until an invocation of this target is paused, after an attempt that failed."""
         while True:
             await self._workers.until(
-                lambda: any(a.ends == "error" for a in self._workers.attempts)
+                lambda: any(a.ends in ("error", "suspended") for a in self._workers.attempts)
             )
             rows = await self.query(
                 f"select id from sys_invocation where status = 'paused' and target = '{target}'"
