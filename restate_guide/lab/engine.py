@@ -273,6 +273,10 @@ class Lab:
             while await self.query(sql):
                 await asyncio.sleep(POLL)
 
+    async def until_still(self, seconds: float) -> None:
+        """Waits until nothing moves: the workers were silent for so long, and the server has nothing due."""
+        await self._first_of({self._workers.failed}, seconds)
+
     async def until_any(self, *waits: Coroutine[Any, Any, Any]) -> None:
         """Waits until one of several things has come about, and gives up waiting for the others."""
         waiting = [asyncio.create_task(wait) for wait in waits]
@@ -348,10 +352,10 @@ class Lab:
             await asyncio.sleep(POLL)
 
     def _attempt_failed(self) -> bool:
-        """Whether one ended with an error, or was made again: the server may have refused its output."""
+        """Whether one ended before its answer, or was made again: the server may have refused something."""
         attempts = self._workers.attempts
-        errors = any(attempt.ends == "error" for attempt in attempts)
-        return errors or len(attempts) > len({attempt.invocation for attempt in attempts})
+        ended = any(attempt.ends in ("error", "suspended") for attempt in attempts)
+        return ended or len(attempts) > len({attempt.invocation for attempt in attempts})
 
 
 def decoded(response: httpx.Response) -> Json:

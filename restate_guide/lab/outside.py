@@ -94,14 +94,13 @@ class Outside:
         refused = refusals.pop(0) if refusals else None
         received = Received(effect, body, key, duplicate, refused is not None, origin)
         self.ledger.append(received)
-        if refused is not None:
-            await self.on_received(received)
-            return refused, {"error": "unavailable"}
-        answer = self._created[effect, key] if duplicate and key else self._create(effect)
-        if effect.startswith("PUT "):
-            self.answers[f"GET {effect.removeprefix('PUT ')}"] = answer = body
-        if key is not None:
-            self._created[effect, key] = answer
+        answer: Json = {"error": "unavailable"}
+        if refused is None:
+            answer = self._created[effect, key] if duplicate and key else self._create(effect)
+            if effect.startswith("PUT "):
+                self.answers[f"GET {effect.removeprefix('PUT ')}"] = answer = body
+            if key is not None:
+                self._created[effect, key] = answer
         await self.on_received(received)
         if effect in self.held:
             event, limit = self.held[effect]
@@ -109,6 +108,8 @@ class Outside:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), limit)
             self.waited.append((began, time.time()))
+        if refused is not None:
+            return refused, answer
         return (200 if duplicate or effect.startswith("GET ") else 201), answer
 
     def _create(self, effect: str) -> Json:

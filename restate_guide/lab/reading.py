@@ -101,18 +101,24 @@ async def read_tables(server: Server, services: Sequence[str]) -> Tables:
             f"where service_name in ({names}) order by service_name, service_key, key"
         ),
     )
-    return Tables(callers_first(invocations), journal, events, state)
+    return Tables(callers_first(invocations, journal), journal, events, state)
 
 
-def callers_first(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def callers_first(
+    rows: Sequence[dict[str, Any]], journal: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
     """Invocations in the order in which they were made, each followed by those that it made.
 
-    Times alone don't tell: a call and the call that it makes can fall into one millisecond.
+    Times alone don't tell: a call and the call that it makes, or two calls that are made side by side,
+    can fall into one millisecond. The caller's journal names them in their order.
     """
     known = {row["id"] for row in rows}
+    called = [j for j in journal if j["entry_type"] == "Notification: CallInvocationId"]
+    place = {find(json.loads(j["entry_json"]), "invocation_id"): j["index"] for j in called}
 
     def with_calls(row: dict[str, Any]) -> list[dict[str, Any]]:
         made = [other for other in rows if other.get("invoked_by_id") == row["id"]]
+        made.sort(key=lambda other: place.get(other["id"], 0))
         return [row, *(called for other in made for called in with_calls(other))]
 
     roots = [row for row in rows if row.get("invoked_by_id") not in known]

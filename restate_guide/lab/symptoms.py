@@ -102,7 +102,7 @@ class RetriedUntilPaused:
 
     @property
     def short(self) -> str:
-        return f"{self.error.partition('(')[0]}, retried until paused"
+        return f"{self.error.partition('(')[0].strip()}, retried until paused"
 
     @property
     def sentence(self) -> str:
