@@ -1,0 +1,34 @@
+"""Books a trip; that the hotel is full becomes a TerminalError of the trip's."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+hotels = restate.Service("Hotels")
+trips = restate.Service("Trips")
+
+
+def reserve(guest: str) -> str:
+    response = httpx.post(f"{API_URL}/rooms", json={"guest": guest})
+    if response.status_code == httpx.codes.CONFLICT:
+        raise restate.TerminalError("the hotel is full", status_code=409)
+    return str(response.raise_for_status().json()["id"])
+
+
+@hotels.handler()
+async def book(ctx: restate.Context, guest: str) -> str:
+    return await ctx.run_typed("reserve", reserve, guest=guest)
+
+
+@trips.handler()
+async def plan(ctx: restate.Context, guest: str) -> str:
+    try:
+        return await ctx.service_call(book, guest)
+    except restate.TerminalError:
+        raise restate.TerminalError(f"no trip for {guest}", status_code=422)
+
+
+app = restate.app([hotels, trips])

@@ -1,0 +1,65 @@
+"""What pages of the chapters errors and operations tell operators to do, done on a real server."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from restate_guide.catalogue import ROOT
+from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab import Result, load
+from tests.conftest import Lab
+
+CHAPTER = ROOT / "snippets" / "errors"
+
+pytestmark = pytest.mark.server
+
+
+async def until_status(lab: LabInProof, target: str, status: str) -> None:
+    """Waits until an invocation has a status."""
+    await lab.until_row(
+        f"select id from sys_invocation where target = '{target}' and status = '{status}'"
+    )
+
+
+async def resume_on(lab: LabInProof, target: str, snippet: str) -> None:
+    """Registers a snippet as a new deployment, and resumes on it what is paused, to its end."""
+    await until_status(lab, target, "paused")
+    await lab.deploy(snippet)
+    assert await lab.operate("resume", target, deployment="latest") == 200
+    await until_status(lab, target, "completed")
+
+
+def run(lab: Lab, slug: str, then: Callable[[LabInProof], Awaitable[None]]) -> Result:
+    """Runs a don't as its proof does, and does something about it afterwards."""
+    proof = load(CHAPTER / slug)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        await then(in_proof)
+
+    mended = dataclasses.replace(proof, prove=prove)
+    return lab.run(lab.laboratory.result(mended, proof.snippet("dont")))
+
+
+def test_what_was_raised_without_from_ends_on_the_fixed_code(lab: Lab) -> None:
+    """RDD510: a cancel does not end it, a resume on the fixed code does."""
+    target = "Trips/plan"
+    ended: list[dict[str, object]] = []
+
+    async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("cancel", target) == 202
+        assert await in_proof.operate("resume", target) in (200, 409)
+        await until_status(in_proof, target, "paused")
+        await resume_on(in_proof, target, "do")
+        sql = f"select completion_failure from sys_invocation where target = '{target}'"
+        ended.extend(await in_proof.query(sql))
+
+    trace = run(lab, "raise-without-from", fix).trace
+    assert "the hotel is full" in str(ended)
+    attempts = next(i.attempts for i in trace.invocations if i.target == target)
+    assert [a.ends for a in attempts] == ["error"] * (len(attempts) - 1) + ["output"]
+    assert len(attempts) > 4, "the resumed one was tried with the cancel in its journal"
