@@ -149,5 +149,5 @@ def _codes_in(trace: Trace) -> Iterable[str]:
     )
 
 
-ORDINARY = {400, 401, 402, 403, 404, 422, 500}
+ORDINARY = {400, 401, 402, 403, 404, 410, 422, 500, 503}
 """Statuses that say no more than that something failed, or that a snippet chose itself."""
