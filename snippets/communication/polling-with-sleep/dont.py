@@ -1,0 +1,26 @@
+"""Waits until a parcel is delivered: the carrier is asked again and again."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+orders = restate.Service("Orders")
+
+
+def ask(parcel: str) -> str:
+    response = httpx.get(f"{API_URL}/deliveries/{parcel}")
+    return "" if response.status_code == 404 else str(response.json())
+
+
+@orders.handler()
+async def track(ctx: restate.Context, parcel: str) -> str:
+    while not (delivery := await ctx.run_typed("ask", ask, parcel=parcel)):
+        await ctx.sleep(timedelta(seconds=0.05))
+    return delivery
+
+
+app = restate.app([orders])
