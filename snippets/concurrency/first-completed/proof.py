@@ -1,0 +1,54 @@
+"""The railway answers first, the road a little later, and the worker dies before it answers."""
+
+import asyncio
+
+from restate_guide.lab import (
+    LATE_REPLAY,
+    PLAIN,
+    Aside,
+    Holds,
+    JournalMismatch,
+    Lab,
+    WrongValue,
+)
+
+RULE = "RDD403"
+STIMULUS = LATE_REPLAY
+ROAD, RAIL, SHIPMENT = "GET /offers/road", "GET /offers/rail", "POST /shipments"
+RIGHT, WRONG = "shipment-1 goes by rail", "shipment-1 goes by road"
+SENT = Holds(answers=[RIGHT], effects={SHIPMENT: 1})
+EXPECTED = {"do": SENT, "dont": WrongValue(right=RIGHT, got=WRONG)}
+ASIDES = {
+    "plain": Aside(
+        "A plain call shows nothing: the railway was first, and has the parcel.",
+        snippet="dont",
+        stimulus=PLAIN,
+        outcome=SENT,
+    ),
+    "named": Aside(
+        "Where the winner decides which step comes next, the same replay ends in RT0016.",
+        snippet="named",
+        stimulus=LATE_REPLAY,
+        outcome=JournalMismatch(
+            command=3, was="name ship by rail", now="name ship by road"
+        ),
+    ),
+}
+BOTH_ANSWERED = (
+    "select id from sys_journal where entry_type = 'Notification: Run' "
+    "group by id having count(*) >= 2"
+)
+
+
+async def prove(lab: Lab) -> None:
+    lab.outside.answers[ROAD] = {"carrier": "road"}
+    lab.outside.answers[RAIL] = {"carrier": "rail"}
+    lab.outside.in_order(ROAD, RAIL)
+    road = lab.outside.hold(ROAD, at_most=20.0)
+    shipped = lab.outside.hold(SHIPMENT, at_most=20.0)
+    sending = asyncio.create_task(lab.call("Parcels/send"))
+    await lab.until_effect(SHIPMENT)
+    road.set()  # while the parcel is on its way to the railway
+    await lab.until_row(BOTH_ANSWERED)
+    shipped.set()
+    await sending
