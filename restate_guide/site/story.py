@@ -167,7 +167,7 @@ class _Teller:
                 case "executed":
                     if after and after[0].what == "result" and same_command(after[0], moment):
                         moments.pop(0)
-                    yield self._executed(moment)
+                    yield self._executed(moment, attempt)
                 case "result":
                     yield self._result(moment)
                 case "effect":
@@ -233,11 +233,13 @@ class _Teller:
             return self._result(after.pop(0))
         return Step("answered", (*named(moment), " is in the journal"), where, mark)
 
-    def _executed(self, moment: Moment) -> Step:
+    def _executed(self, moment: Moment, attempt: Attempt) -> Step:
         entry = self._results.get(moment.command)
         mark = Mark("written", str(entry.index)) if entry else None
         if " failed: " in moment.text:
             error = moment.text.partition(" failed: ")[2]
+            if entry and entry.attempt != attempt.number:
+                mark = None  # to be tried again: the entry is a later attempt's
             return Step("harm", (*named(moment), " fails: ", Code(error)), lines_of(moment), mark)
         return Step("step", (*named(moment), " is done", *value_of(entry)), lines_of(moment), mark)
 

@@ -24,7 +24,7 @@ def free_place(student: str) -> None:
 
 
 def send_invoice(student: str) -> None:
-    response = httpx.post(f"{API_URL}/invoices", json=student)
+    response = httpx.put(f"{API_URL}/invoices/{student}", json=9000)
     response.raise_for_status()
 
 

@@ -12,12 +12,12 @@ from restate_guide.lab import (
 
 RULE = "RDD504"
 STIMULUS = PLAIN
-INVOICE = "POST /invoices"
+INVOICE = "PUT /invoices/ann"
 VARIES = {"frames": r'File "(?s:.*?)(?=httpx\.HTTPStatusError)'}  # where Python is
 UNWELL = (
-    'HTTPStatusError("Server error \'503 \' for url \'outside-1/invoices\'\\nFor more '
-    "information check: https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/"
-    '503")'
+    'HTTPStatusError("Server error \'503 \' for url \'outside-1/invoices/ann\'\\nFor '
+    "more information check: https://developer.mozilla.org/en-US/docs/Web/HTTP/"
+    'Status/503")'
 )
 EXPECTED = {
     "do": Holds(

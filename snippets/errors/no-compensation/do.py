@@ -23,9 +23,8 @@ def release(guest: str) -> None:
         db.execute("DELETE FROM rooms WHERE guest = ?", (guest,))
 
 
-def deposit(guest: str, key: str) -> None:
-    headers = {"idempotency-key": key}
-    response = httpx.post(f"{API_URL}/deposits", json=guest, headers=headers)
+def deposit(guest: str) -> None:
+    response = httpx.put(f"{API_URL}/deposits/{guest}", json=5000)
     if response.status_code == 402:
         raise restate.TerminalError("no deposit", status_code=402)
     response.raise_for_status()
@@ -33,10 +32,9 @@ def deposit(guest: str, key: str) -> None:
 
 @hotel.handler()
 async def book(ctx: restate.Context, guest: str) -> None:
-    key = str(ctx.uuid())
     try:
         await ctx.run_typed("reserve", reserve, guest=guest)
-        await ctx.run_typed("deposit", deposit, guest=guest, key=key)
+        await ctx.run_typed("deposit", deposit, guest=guest)
     except restate.TerminalError:
         await ctx.run_typed("release", release, guest=guest)
         raise
