@@ -89,9 +89,18 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Debian's Chromium, for which no other host than this one exists."""
-    browser = playwright.chromium.launch(
-        executable_path="/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None,
-        args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"],
-    )
+    browser = launch(playwright, "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
     yield browser
     browser.close()
+
+
+def launch(playwright: Playwright, names: str) -> Browser:
+    """Starts Chromium.
+
+    Args:
+        names: which host is what, as in its option --host-resolver-rules.
+    """
+    return playwright.chromium.launch(
+        executable_path="/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None,
+        args=["--no-sandbox", f"--host-resolver-rules={names}"],
+    )

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from restate_guide.catalogue import CatalogueError
 from restate_guide.live.pool import Busy, Pool
 
 Environ = dict[str, Any]
@@ -121,7 +122,11 @@ class Live:
             case {"rule": str(rule), "variant": "do" | "dont" as variant, **rest} if (
                 rest.keys() <= {"code"} and isinstance(rest.get("code", ""), str)
             ):
-                if rule not in self._rules():
+                try:
+                    known = self._rules()
+                except CatalogueError as error:  # somebody is editing
+                    raise Refused("503 Service Unavailable", str(error)) from None
+                if rule not in known:
                     raise Refused("404 Not Found", "There is no such rule.")
                 code = {"code": rest["code"]} if "code" in rest else {}
                 return {"rule": rule, "variant": variant, **code}

@@ -1,0 +1,384 @@
+"""Live runs as an attacker sees them, and as they end: nothing served or left that should not be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.server
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Playwright
+
+from restate_guide.catalogue import ROOT
+from restate_guide.live.app import LARGEST
+from tests.browser import launch
+from tests.conftest import apart
+
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live")]
+
+Json = dict[str, Any]
+LIMIT = 60.0
+"""Seconds; a bound on a hang."""
+RULE = "RDD102"
+DONT = (ROOT / "snippets/determinism/run-action-not-idempotent/dont.py").read_text()
+DO = (ROOT / "snippets/determinism/run-action-not-idempotent/do.py").read_text()
+
+
+class Served:
+    """A `mkdocs serve` of one page with the guide's hook."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        (folder / "docs").mkdir()
+        (folder / "docs" / "index.md").write_text(
+            '<meta name="guide-live" content="">\n\nA page.\n'
+        )
+        hook = ROOT / "restate_guide" / "live" / "hook.py"
+        (folder / "mkdocs.yml").write_text(f"site_name: live\nhooks: ['{hook}']\n")
+        (folder / "tmp").mkdir()
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "serve.log"
+        command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", f"127.0.0.1:{self.port}"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, "TMPDIR": str(folder / "tmp"), **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        until(lambda: "Serving on" in self.log.read_text())
+
+    @property
+    def token(self) -> str:
+        found = re.search(r'name="guide-live" content="([^"]+)"', httpx.get(self.url).text)
+        assert found
+        return found[1]
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "origin": self.url,
+            "sec-fetch-site": "same-origin",
+            "x-guide-token": self.token,
+            "content-type": "application/json",
+        }
+
+    def run(self, **request: str) -> list[Json]:
+        """A run to its end."""
+        body = json.dumps({"rule": RULE, "variant": "dont", **request})
+        answer = httpx.post(
+            f"{self.url}/-/run", content=body, headers=self.headers(), timeout=LIMIT
+        )
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    def descendants(self) -> set[int]:
+        """All processes that belong to it: by its temporary folder, which they inherit or work in."""
+        mark = str(self.folder).encode()
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (process / "environ").read_bytes() + (process / "cmdline").read_bytes():
+                    found.add(int(process.name))
+        return found - {os.getpid()}
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = Served(tmp_path_factory.mktemp("served"))
+    yield served
+    served.end()
+
+
+def verdict(events: list[Json]) -> Json:
+    return next(event for event in events if event["kind"] == "verdict")
+
+
+# What it is for
+
+
+def test_a_run_tells_what_happens_and_what_it_came_to(served: Served) -> None:
+    events = served.run()
+    kinds = [event["kind"] for event in events if event["kind"] != "beat"]
+    assert kinds[0] in ("ready", "stage")
+    assert {"call", "attempt", "moment", "effect", "answer"} <= set(kinds)
+    assert verdict(events)["harm"] == "there"
+    assert "POST /charges" in verdict(events)["html"]
+
+
+def test_mended_code_is_told_to_be_mended(served: Served) -> None:
+    assert verdict(served.run(code=DO))["harm"] == "gone"
+    assert verdict(served.run(code=DONT))["harm"] == "there"
+
+
+def test_an_error_in_the_code_comes_with_its_line(served: Served) -> None:
+    broken = DONT.replace("import httpx\n", "import httpx\nimport no_such_module\n")
+    failed = next(event for event in served.run(code=broken) if event["kind"] == "error")
+    assert failed["line"] == broken.splitlines().index("import no_such_module") + 1
+    assert "ModuleNotFoundError" in failed["text"]
+    assert str(ROOT) not in failed["text"], "only the reader's own lines"
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize("host", ["evil.test", "evil.test:{port}", "127.0.0.1:1", "localhost", ""])
+@pytest.mark.parametrize("path", ["/", "/-/run", "/livereload/1/1", "/no-such-page/"])
+def test_a_foreign_host_gets_nothing(served: Served, host: str, path: str) -> None:
+    answer = httpx.get(served.url + path, headers={"host": host.format(port=served.port)})
+    assert answer.status_code == 421
+    assert "guide-live" not in answer.text
+
+
+def test_this_machines_names_are_served(served: Served) -> None:
+    answer = httpx.get(served.url, headers={"host": f"localhost:{served.port}"})
+    assert answer.status_code == 200
+
+
+BODY = json.dumps({"rule": RULE, "variant": "dont"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "body", "status"),
+    [
+        ({"x-guide-token": ""}, BODY, 403),
+        ({"x-guide-token": "wrong"}, BODY, 403),
+        ({"origin": "http://evil.test"}, BODY, 403),
+        ({"origin": "null"}, BODY, 403),
+        ({"sec-fetch-site": "cross-site"}, BODY, 403),
+        ({"sec-fetch-site": "same-site"}, BODY, 403),
+        ({"content-type": "text/plain"}, BODY, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, BODY, 415),
+        ({}, " " * (LARGEST + 1), 413),
+        ({}, "{", 400),
+        ({}, "[]", 400),
+        ({}, json.dumps({"rule": RULE, "variant": "proof"}), 400),
+        ({}, json.dumps({"rule": RULE, "variant": "../do"}), 400),
+        ({}, json.dumps({"rule": RULE, "variant": "do", "folder": "/"}), 400),
+        ({}, json.dumps({"rule": RULE, "variant": "do", "code": 1}), 400),
+        ({}, json.dumps({"rule": "../../etc", "variant": "do"}), 404),
+        ({}, json.dumps({"rule": "RDD999", "variant": "do"}), 404),
+    ],
+)
+def test_a_request_that_is_not_ours_is_refused(
+    served: Served, changed: dict[str, str], body: str, status: int
+) -> None:
+    headers = {**served.headers(), **changed}
+    answer = httpx.post(f"{served.url}/-/run", content=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["error"]
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("missing", ["origin", "x-guide-token", "content-type"])
+def test_a_request_that_lacks_something_is_refused(served: Served, missing: str) -> None:
+    headers = {name: value for name, value in served.headers().items() if name != missing}
+    assert httpx.post(f"{served.url}/-/run", content=BODY, headers=headers).status_code in (
+        403,
+        415,
+    )
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_other_methods_run_nothing(served: Served, method: str) -> None:
+    answer = httpx.request(method, f"{served.url}/-/run", headers=served.headers())
+    assert answer.status_code == 405
+    if method not in ("GET", "HEAD"):
+        assert httpx.request(method, served.url).status_code == 405
+
+
+ATTACK = """async ([url, token]) => {
+    const form = document.createElement("form");
+    form.method = "post"; form.action = url; form.enctype = "text/plain"; form.target = "frame";
+    const field = document.createElement("input");
+    field.name = '{"rule": "RDD102", "variant": "dont", "a'; field.value = '": 1}';
+    form.append(field); document.body.append(form); form.submit();
+    const tried = [];
+    for (const options of [
+        {method: "POST", mode: "no-cors", body: '{"rule": "RDD102", "variant": "dont"}'},
+        {method: "POST", headers: {"content-type": "application/json", "x-guide-token": token}, body: "{}"},
+    ]) {
+        tried.push(await fetch(url, options).then((answer) => answer.type, (error) => error.name));
+    }
+    tried.push(await fetch(new URL("/", url)).then((page) => page.text(), (error) => error.name));
+    return tried;
+}"""
+
+
+@pytest.mark.browser
+def test_another_page_in_the_browser_can_run_nothing_and_read_nothing(
+    served: Served, chromium: Browser
+) -> None:
+    class Evil(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<iframe name=frame></iframe>")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil) as evil:
+        threading.Thread(target=evil.serve_forever, daemon=True).start()
+        with chromium.new_context() as context:
+            page = context.new_page()
+            page.goto(f"http://127.0.0.1:{evil.server_port}/")
+            answers: list[tuple[str, int]] = []
+            page.on("response", lambda answer: answers.append((answer.url, answer.status)))
+            route = f"{served.url}/-/run"
+            tried = page.evaluate(ATTACK, [route, served.token])
+            page.wait_for_timeout(200)  # the form's answer
+            assert tried == ["opaque", "TypeError", "TypeError"], tried
+            posted = [status for url, status in answers if url == route]
+            assert posted
+            assert set(posted) <= {403, 405}
+        evil.shutdown()
+
+
+@pytest.mark.browser
+def test_a_rebound_name_gets_nothing(served: Served, playwright: Playwright) -> None:
+    """The browser takes another site's name for this machine; what it asks for still says the name."""
+    rules = "MAP evil.test 127.0.0.1"
+    browser = launch(playwright, rules)
+    try:
+        answer = browser.new_page().goto(f"http://evil.test:{served.port}/")
+        assert answer is not None
+        assert answer.status == 421
+        assert served.token not in answer.text()
+    finally:
+        browser.close()
+
+
+# How it ends
+
+
+def test_children_that_detach_are_ended_with_the_run(served: Served) -> None:
+    idle = served.descendants()
+    code = DONT.replace(
+        "import os\n",
+        "import os\nimport subprocess\n"
+        "subprocess.Popen(['sleep', '4711'], start_new_session=True)\n"
+        "if os.fork() == 0:\n    os.closerange(3, 99)\n    os.setsid()\n    if os.fork():\n        os._exit(0)\n"
+        "    import time\n    time.sleep(4711)\n",
+        1,
+    )
+    assert verdict(served.run(code=code))["harm"] == "there"
+    until(lambda: not sleeping())
+    until(lambda: len(served.descendants()) <= len(idle) + 8)
+
+
+def sleeping() -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if line.startswith("sleep 4711")]
+
+
+def test_an_endless_print_is_ended(served: Served) -> None:
+    code = DONT.replace(
+        "    response =", "    while True:\n        print('x' * 100)\n    response ="
+    )
+    events = served.run(code=code)
+    assert any(event["kind"] == "error" and "Ended" in event["text"] for event in events), events[
+        -1
+    ]
+    assert httpx.get(served.url).status_code == 200
+
+
+def test_memory_is_bounded(served: Served) -> None:
+    code = DONT.replace("    response =", "    hoard = bytearray(8 << 30)\n    response =")
+    assert "MemoryError" in verdict(served.run(code=code))["text"]
+
+
+def test_a_reader_who_leaves_ends_the_run(served: Served) -> None:
+    code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
+    body = json.dumps({"rule": RULE, "variant": "dont", "code": code})
+    idle = len(served.descendants())
+    with httpx.stream(
+        "POST", f"{served.url}/-/run", content=body, headers=served.headers(), timeout=LIMIT
+    ) as answer:
+        next(line for line in answer.iter_lines() if '"attempt"' in line)
+    until(lambda: len(served.descendants()) <= idle)
+    assert verdict(served.run())["harm"] == "there", "its slot is free again"
+
+
+def test_fifty_at_once_are_two_runs_and_refusals(served: Served) -> None:
+    async def all_at_once() -> list[int]:
+        headers = served.headers()
+        async with httpx.AsyncClient(
+            timeout=LIMIT, limits=httpx.Limits(max_connections=60)
+        ) as client:
+            asked = [
+                client.post(f"{served.url}/-/run", content=BODY, headers=headers) for _ in range(50)
+            ]
+            answers = await asyncio.gather(*asked, client.get(served.url))
+        assert answers[-1].status_code == 200, "pages are served meanwhile"
+        return [answer.status_code for answer in answers[:-1]]
+
+    statuses = apart(asyncio.run, all_at_once())
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) <= 10
+    assert verdict(served.run())["harm"] == "there"
+
+
+@pytest.mark.parametrize(
+    "by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name
+)
+def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: int) -> None:
+    served = Served(tmp_path)
+    code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
+    body = json.dumps({"rule": RULE, "variant": "dont", "code": code})
+    with (
+        contextlib.suppress(httpx.TransportError),
+        httpx.stream(
+            "POST", f"{served.url}/-/run", content=body, headers=served.headers(), timeout=LIMIT
+        ) as answer,
+    ):
+        next(line for line in answer.iter_lines() if '"attempt"' in line)
+        assert len(served.descendants()) > 3
+        os.kill(served.process.pid, by)
+        served.process.wait(LIMIT)
+    until(lambda: not served.descendants())
+    left = [
+        path.name for path in (tmp_path / "tmp").iterdir() if not path.name.startswith("mkdocs_")
+    ]
+    assert left == []
+
+
+def test_guide_live_0_serves_pages_without_runs(tmp_path: Path) -> None:
+    served = Served(tmp_path, GUIDE_LIVE="0")
+    try:
+        assert 'name="guide-live" content=""' in httpx.get(served.url).text
+        answer = httpx.post(f"{served.url}/-/run", content=BODY)
+        assert answer.status_code == 404
+    finally:
+        served.end()
