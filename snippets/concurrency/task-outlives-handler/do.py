@@ -1,0 +1,35 @@
+"""Takes an order and answers at once; the confirmation is sent to another handler."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+shop = restate.Service("Shop")
+
+
+def mail(order: str) -> None:
+    response = httpx.post(f"{API_URL}/emails", json={"order": order})
+    response.raise_for_status()
+
+
+def book(order: str) -> str:
+    response = httpx.post(f"{API_URL}/orders", json={"order": order}, timeout=30)
+    return str(response.raise_for_status().json()["id"])
+
+
+@shop.handler()
+async def confirm(ctx: restate.Context, order: str) -> None:
+    await ctx.run_typed("mail", mail, order=order)
+
+
+@shop.handler()
+async def buy(ctx: restate.Context, order: str) -> str:
+    number = await ctx.run_typed("book", book, order=order)
+    ctx.service_send(confirm, order)
+    return number
+
+
+app = restate.app([shop])
