@@ -32,21 +32,22 @@ async def refused_for_good(lab: Lab) -> None:
 
 ASIDES = {
     "plain": Aside(
-        "A plain call shows nothing: the attempt lives as long as its sleep.",
+        "A plain call with a short sleep shows nothing: the attempt is not suspended.",
         snippet="dont",
         stimulus=PLAIN,
         outcome=COUNTED,
     ),
     "unwell": Aside(
-        "A step that fails once and is tried again ends the attempt as well: "
-        "the shop opens before it has been counted.",
+        "A step that has failed and is to be tried again ends the attempt as well, "
+        "and the shop opens before it has been counted.",
         snippet="dont",
         stimulus=PLAIN,
         outcome=EffectRepeated(OPEN, times=2),
         prove=unwell_once,
     ),
     "manager": Aside(
-        "`async with` is a `finally` by another name.",
+        "`async with` promises the same, for what stands behind the `yield` or in "
+        "`__aexit__`.",
         snippet="manager",
         stimulus=REPLAY_EVERY_AWAIT,
         outcome=EffectRepeated(OPEN, times=3),
