@@ -14,6 +14,8 @@ Alone on a line:
     [[answer RDD104 rt0016]]    what the server answered to a page's query, after a rule's don't
     [[show RDD505 do]]          one file of a pair, with what it came to
     [[run RDD505 do]]           what happened when it was run
+    [[table]]                   all rules, to be narrowed and sorted
+    [[quiz]]                    every don't without its name, and the answer folded away
     [[evidence]]                all that was proven
     [[changelog]]               what each version of the guide brought
     [[moments RDD102]]          a rule in three moments, for the front page
@@ -39,7 +41,7 @@ from markdown.treeprocessors import Treeprocessor
 
 from restate_guide import catalogue, record
 from restate_guide.catalogue import CatalogueError
-from restate_guide.site import code, happened, lists, moments, rule_page, seen
+from restate_guide.site import code, finding, happened, lists, moments, rule_page, seen
 from restate_guide.site.book import nearest, open_book
 from restate_guide.site.elements import el
 from restate_guide.site.links import rule_link
@@ -163,6 +165,8 @@ class Page:
             "answer": (lambda name, page: seen.answered(self._book.find(name), page), 2),
             "show": (self._show, 2),
             "run": (self._run, 2),
+            "table": (lambda: finding.table(self._book), 0),
+            "quiz": (lambda: finding.quiz(self._book), 0),
             "evidence": (lambda: lists.proven(self._book, record.read(self._root)), 0),
             "changelog": (lambda: lists.changelog(self._book), 0),
         }
