@@ -1,0 +1,36 @@
+"""The worker dies once the account's deletion is in the journal."""
+
+from restate_guide.lab import (
+    PLAIN,
+    Aside,
+    EffectRepeated,
+    Holds,
+    Lab,
+    crash_after_step,
+    crash_before_journal,
+)
+
+RULE = "RDD301"
+STIMULUS = crash_after_step("delete")
+ONCE = Holds(answers=[""], effects={"POST /mails": 1, "POST /deletions": 1})
+EXPECTED = {"do": ONCE, "dont": EffectRepeated("POST /mails", times=2)}
+ASIDES = {
+    "plain": Aside(
+        "A plain call shows nothing: one mail, one deletion.",
+        snippet="dont",
+        stimulus=PLAIN,
+        outcome=ONCE,
+    ),
+    "step": Aside(
+        "In a step the call is made again only if the worker dies before the step is "
+        "journaled; then it is a second invocation all the same.",
+        snippet="step",
+        stimulus=crash_before_journal("goodbye"),
+        outcome=EffectRepeated("POST /mails", times=2),
+    ),
+}
+
+
+async def prove(lab: Lab) -> None:
+    await lab.call("Accounts/close", "ann")
+    await lab.until_all_completed()

@@ -1,0 +1,26 @@
+"""Checks a cart out and empties it: by a call to its own handler."""
+
+import restate
+
+cart = restate.VirtualObject("Cart")
+
+
+@cart.handler()
+async def put(ctx: restate.ObjectContext, item: str) -> None:
+    items = await ctx.get("items", type_hint=list[str]) or []
+    ctx.set("items", [*items, item])
+
+
+@cart.handler()
+async def empty(ctx: restate.ObjectContext) -> None:
+    ctx.clear("items")
+
+
+@cart.handler()
+async def check_out(ctx: restate.ObjectContext) -> list[str]:
+    bought = await ctx.get("items", type_hint=list[str]) or []
+    await ctx.object_call(empty, key=ctx.key(), arg=None)
+    return bought
+
+
+app = restate.app([cart])
