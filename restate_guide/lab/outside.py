@@ -56,7 +56,7 @@ class Outside:
     answers: dict[str, Json] = field(default_factory=dict)
     """What a request is answered, by effect; for others an id is made up."""
     unwell: dict[str, list[int]] = field(default_factory=dict)
-    """Statuses with which the next requests are refused, by effect."""
+    """Statuses with which the next requests are refused, by effect; 0 for one that is not."""
     held: dict[str, tuple[asyncio.Event, float]] = field(default_factory=dict)
     """Requests that wait for an event, and for how many seconds at the most."""
     waited: list[tuple[float, float]] = field(default_factory=list)
@@ -74,9 +74,9 @@ class Outside:
         self.held[effect] = (event, at_most)
         return event
 
-    def fail(self, effect: str, *, times: int, status: int = 503) -> None:
-        """Has the next requests refused with this status; nothing comes about."""
-        self.unwell[effect] = [status] * times
+    def fail(self, effect: str, *, times: int, status: int = 503, after: int = 0) -> None:
+        """Has requests refused with this status, the next ones or those `after` so many; nothing comes about."""
+        self.unwell[effect] = [0] * after + [status] * times
 
     def in_order(self, *effects: str) -> None:
         """Has requests that are sent side by side arrive in this order, whichever is faster."""
@@ -91,7 +91,7 @@ class Outside:
         self._arrived[effect].set()
         duplicate = key is not None and (effect, key) in self._created
         refusals = self.unwell.get(effect)
-        refused = refusals.pop(0) if refusals else None
+        refused = (refusals.pop(0) or None) if refusals else None
         received = Received(effect, body, key, duplicate, refused is not None, origin)
         self.ledger.append(received)
         answer: Json = {"error": "unavailable"}

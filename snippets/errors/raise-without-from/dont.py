@@ -1,4 +1,4 @@
-"""Books a trip; that the hotel is full becomes an error of the trip's."""
+"""Books a trip; that the hotel is full is hidden behind the trip's own error."""
 
 import os
 
@@ -32,7 +32,7 @@ async def plan(ctx: restate.Context, guest: str) -> str:
     try:
         return await ctx.service_call(book, guest)
     except restate.TerminalError:
-        raise TripNotBooked(f"no trip for {guest}")
+        raise TripNotBooked(f"no trip for {guest}") from None
 
 
 app = restate.app([hotels, trips])

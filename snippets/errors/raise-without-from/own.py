@@ -28,7 +28,8 @@ async def plan(ctx: restate.Context, guest: str) -> str:
     try:
         return await ctx.service_call(book, guest)
     except restate.TerminalError:
-        raise restate.TerminalError(f"no trip for {guest}", status_code=422)
+        text = f"no trip for {guest}"
+        raise restate.TerminalError(text, status_code=422) from None
 
 
 app = restate.app([hotels, trips])

@@ -13,8 +13,14 @@ EXPECTED = {
     "dont": RetriedUntilPaused(NOT_BOOKED, attempts=3),
 }
 ASIDES = {
+    "bare": Aside(
+        "Without any `from` it is the same.",
+        snippet="bare",
+        stimulus=PLAIN,
+        outcome=RetriedUntilPaused(NOT_BOOKED, attempts=3),
+    ),
     "own": Aside(
-        "A `TerminalError` of its own ends the invocation without `from`, "
+        "A `TerminalError` of its own ends the invocation, whatever it is raised from, "
         "and its caller gets its words and its code.",
         snippet="own",
         stimulus=PLAIN,
@@ -25,7 +31,7 @@ ASIDES = {
         ),
     ),
     "step": Aside(
-        "Within a step `from` doesn't help: the step is executed again, "
+        "Within a step `from error` doesn't help: the step is executed again, "
         "and the hotel is asked each time.",
         snippet="step",
         stimulus=PLAIN,

@@ -1,0 +1,38 @@
+"""Books a trip; that the hotel is full is replaced by the trip's own error."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+hotels = restate.Service("Hotels")
+trips = restate.Service("Trips")
+
+
+class TripNotBooked(Exception):
+    """What the rest of this program knows and catches."""
+
+
+def reserve(guest: str) -> str:
+    response = httpx.post(f"{API_URL}/rooms", json={"guest": guest})
+    if response.status_code == httpx.codes.CONFLICT:
+        raise restate.TerminalError("the hotel is full", status_code=409)
+    return str(response.raise_for_status().json()["id"])
+
+
+@hotels.handler()
+async def book(ctx: restate.Context, guest: str) -> str:
+    return await ctx.run_typed("reserve", reserve, guest=guest)
+
+
+@trips.handler()
+async def plan(ctx: restate.Context, guest: str) -> str:
+    try:
+        return await ctx.service_call(book, guest)
+    except restate.TerminalError:
+        raise TripNotBooked(f"no trip for {guest}")  # noqa: B904
+
+
+app = restate.app([hotels, trips])
