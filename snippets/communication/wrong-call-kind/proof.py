@@ -5,7 +5,7 @@ from restate_guide.lab import PLAIN, Holds, Lab, WrongValue
 RULE = "RDD302"
 STIMULUS = PLAIN
 EXPECTED = {
-    "do": Holds(answers=[10, 10], state={"Points": 2}),
+    "do": Holds(answers=[10, 10]),
     "dont": WrongValue(right=10, got=20),
 }
 
