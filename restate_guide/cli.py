@@ -265,7 +265,8 @@ async def update(rules: tuple[str, ...], jobs: int) -> int:
         path.write_text(text)
         record.enter(rule, proven)
         console.print(f"[green]✓[/] {rule.id} {'changed' if changed else 'the same'}")
-    index.write()
+    if not failed:
+        index.write()
     return 1 if failed else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from restate_guide.lab.symptoms import (
     AnsweredLate,
@@ -26,7 +27,7 @@ from restate_guide.lab.symptoms import (
     WorkerBlocked,
     WrongValue,
 )
-from restate_guide.lab.trace import Failure, Json, Trace
+from restate_guide.lab.trace import Call, Failure, Json, Trace
 
 
 def diagnose(trace: Trace, promise: Holds) -> Outcome:
@@ -59,40 +60,67 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
     if any(call.status is None for call in calls):
         open_ones = (i.status for i in trace.invocations if i.status != "completed")
         return WaitsForever(next(open_ones, "completed"))
-    counts = trace.effect_counts()
-    for effect, times in counts.items():
+    return (
+        _too_much(trace, promise)
+        or _failed(calls, promise)
+        or _missing(trace, promise)
+        or _wrong(trace, calls, promise)
+        or promise
+    )
+
+
+def _too_much(trace: Trace, promise: Holds) -> Outcome | None:
+    """What came about, was logged or was left more often than promised."""
+    for effect, times in trace.effect_counts().items():
         if effect not in promise.effects:
             return EffectUnwanted(effect)
         if times > promise.effects[effect]:
             return EffectRepeated(effect, times)
-    for effect, times in promise.effects.items():
-        if counts.get(effect, 0) < times:
-            return EffectMissing(effect)
     lines = trace.line_counts()
     for line, times in promise.lines.items():
         if lines.get(line, 0) > times:
             return LineRepeated(line, lines[line])
-        if lines.get(line, 0) < times:
-            return EffectMissing(f"log line {line!r}")
     for table, rows in promise.rows.items():
         if len(trace.rows.get(table, [])) > rows:
             return NotCompensated(table, len(trace.rows[table]) - rows)
-        if len(trace.rows.get(table, [])) < rows:
-            return EffectMissing(f"a row in {table}")
     for service, entries in promise.state.items():
-        left = sum(state.service == service for state in trace.state)
-        if left > entries:
+        if (left := _entries(trace, service)) > entries:
             return StateLeft(service, left - entries)
-        if left < entries:
-            return EffectMissing(f"state of {service}")
+    return None
+
+
+def _failed(calls: Sequence[Call], promise: Holds) -> Outcome | None:
+    """A call that was answered with another error than promised."""
     for call, right in zip(calls, promise.answers, strict=True):
         if call.answer != right and call.status is not None and call.status >= 400:
             return CallFailed(call.status, message_of(call.answer))
+    return None
+
+
+def _missing(trace: Trace, promise: Holds) -> Outcome | None:
+    """What should have come about and did not, although every call was answered well."""
+    counts, lines = trace.effect_counts(), trace.line_counts()
+    missing = [
+        *(effect for effect, times in promise.effects.items() if counts.get(effect, 0) < times),
+        *(f"log line {line!r}" for line, n in promise.lines.items() if lines.get(line, 0) < n),
+        *(f"a row in {t}" for t, n in promise.rows.items() if len(trace.rows.get(t, [])) < n),
+        *(f"state of {s}" for s, n in promise.state.items() if _entries(trace, s) < n),
+    ]
+    return EffectMissing(missing[0]) if missing else None
+
+
+def _wrong(trace: Trace, calls: Sequence[Call], promise: Holds) -> Outcome | None:
+    """A call that was answered with a wrong value, or late."""
+    for call, right in zip(calls, promise.answers, strict=True):
         if call.answer != right:
             return WrongValue(right=right, got=call.answer)
     if seconds := trace.measured.get("answered after at least"):
         return AnsweredLate(seconds)
-    return promise
+    return None
+
+
+def _entries(trace: Trace, service: str) -> int:
+    return sum(state.service == service for state in trace.state)
 
 
 def message_of(answer: Json) -> str:
