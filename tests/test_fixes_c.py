@@ -205,3 +205,37 @@ def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab) -> N
     cancelled = dataclasses.replace(proof, prove=prove, promise=sent)
     trace = lab.run(lab.laboratory.result(cancelled, proof.snippet("dont"))).trace
     assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}
+
+
+def test_an_endless_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) -> None:
+    """RDD704."""
+    proof = load(ROOT / "snippets/services/endless-handler")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Digests/send", "ann")
+
+    in_place = dataclasses.replace(LATE_REPLAY, successor="do")
+    unjudged = dataclasses.replace(proof, prove=prove)
+    outcome = lab.run(lab.laboratory.result(unjudged, proof.snippet("dont"), in_place)).outcome
+    assert isinstance(outcome, JournalMismatch) and outcome.command == 2, outcome
+
+
+def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
+    """RDD704: on a new deployment."""
+    proof = load(ROOT / "snippets/services/endless-handler")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /letters", times=1, status=410, after=2)
+        await in_proof.call("Digests/send/send", "ann")
+        await in_proof.until_effect("POST /digests", times=2)
+        await in_proof.deploy("newer")
+        assert await in_proof.operate("cancel", "Digests/send") == 202
+        await in_proof.until_all_completed()
+        await in_proof.call("Digests/send/send", "ann")
+        await in_proof.until_effect("POST /letters", times=3)  # the third is refused
+        await in_proof.until_all_completed()
+
+    unjudged = dataclasses.replace(proof, prove=prove)
+    trace = lab.run(lab.laboratory.result(unjudged, proof.snippet("dont"))).trace
+    assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}
+    assert trace.effect_counts()["POST /letters"] == 2

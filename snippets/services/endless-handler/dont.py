@@ -1,0 +1,26 @@
+"""Mails a digest every day, until it is unsubscribed: in a loop."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+DAY = timedelta(seconds=0.05)  # it's a short one
+
+digests = restate.Service("Digests")
+
+
+def mail(customer: str) -> bool:
+    response = httpx.post(f"{API_URL}/digests", json={"to": customer})
+    return response.status_code != 410  # unsubscribed
+
+
+@digests.handler()
+async def send(ctx: restate.Context, customer: str) -> None:
+    while await ctx.run_typed("mail", mail, customer=customer):
+        await ctx.sleep(DAY)
+
+
+app = restate.app([digests])

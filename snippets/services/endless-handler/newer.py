@@ -1,0 +1,26 @@
+"""Mails a letter every day, until it is unsubscribed: the version that comes next."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+DAY = timedelta(seconds=0.05)  # it's a short one
+
+digests = restate.Service("Digests")
+
+
+def mail(customer: str) -> bool:
+    response = httpx.post(f"{API_URL}/letters", json={"to": customer})
+    return response.status_code != 410  # unsubscribed
+
+
+@digests.handler()
+async def send(ctx: restate.Context, customer: str) -> None:
+    if await ctx.run_typed("mail", mail, customer=customer):
+        ctx.service_send(send, customer, send_delay=DAY)
+
+
+app = restate.app([digests])
