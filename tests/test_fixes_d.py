@@ -81,7 +81,9 @@ def test_fixed_code_sends_to_a_handler_that_the_server_must_know(
     mended = dataclasses.replace(proof, prove=prove)
     trace = lab.run(lab.laboratory.result(mended, proof.snippet("dont"), in_place)).trace
     assert "RT0018" in {failure.code for failure in trace.failures()}
-    assert trace.effect_counts() == {"POST /orders": 1} | ({"POST /emails": 1} if registered else {})
+    assert trace.effect_counts() == {"POST /orders": 1} | (
+        {"POST /emails": 1} if registered else {}
+    )
 
 
 def resumed(lab: Lab, slug: str, target: str, deployment: str) -> Result:
