@@ -349,7 +349,9 @@ class Lab:
             )
             if rows:
                 return
-            await asyncio.sleep(POLL)
+            failed = any(a.ends == "error" for a in self._workers.attempts)
+            # A worker doesn't hear of attempts that the server gave up: a look now and then.
+            await asyncio.sleep(POLL if failed else 10 * POLL)
 
     def _attempt_failed(self) -> bool:
         """Whether one ended before its answer, or was made again: the server may have refused something."""
@@ -565,6 +567,10 @@ async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> N
         came = f"entry_type like 'Notification: %' and index > {sleep[0]['index']}"
         while not await server.query(f"{journal} and {came}"):
             await asyncio.sleep(POLL)
+        # Suspended in its sleep, it is begun anew; whether before the kill is not left to chance.
+        await crew.until(
+            lambda: any(a.invocation == crew.asleep[0] and not a.ended for a in crew.attempts)
+        )
     await crew.kill()
 
 

@@ -129,6 +129,8 @@ class Recorder:
         self.reports = reports
         self.crash = crash
         self.attempts = 0
+        self.slept = ""
+        """The invocation that was the first to wait in a durable sleep."""
 
     def say(self, report: str, **fields: Any) -> None:
         self.reports.say(report, **fields)
@@ -163,13 +165,14 @@ class RecordingVM(VMWrapper):
         self.failed_step: tuple[int, str] | None = None
         self.pending_sleep = False
         self.is_asleep = False
+        self.invocation = ""
 
     def say(self, report: str, **fields: Any) -> None:
         self.recorder.say(report, attempt=self.attempt, **fields)
 
     def notify_input(self, input_buf: bytes) -> None:
-        if self.is_asleep and self.recorder.crash.get("in") == "sleep":
-            threading.Event().wait()  # this sleep never ends here: the lab is about to kill us
+        if self.is_asleep:
+            self.stay_asleep()
         if not self.known:
             self.start_message += input_buf
             length = int.from_bytes(self.start_message[4:MESSAGE_HEADER], "big")
@@ -177,9 +180,15 @@ class RecordingVM(VMWrapper):
                 self.known = known_entries(self.start_message)
         super().notify_input(input_buf)
 
+    def stay_asleep(self) -> None:
+        """Where the stimulus says so, a sleep never ends in this worker."""
+        if self.recorder.crash.get("in") == "sleep":
+            threading.Event().wait()  # the lab is about to kill us
+
     def sys_input(self) -> Any:
         invocation = super().sys_input()
         current_attempt.set(self)
+        self.invocation = invocation.invocation_id
         self.say("attempt", invocation=invocation.invocation_id, known=self.known)
         return invocation
 
@@ -225,6 +234,8 @@ class RecordingVM(VMWrapper):
         taken = super().take_notification(handle)
         if handle in self.commands and not isinstance(taken, (NotReady, Suspended, Exception)):
             command, kind, name = self.commands[handle]
+            if kind == "Sleep" and self.recorder.slept == self.invocation:
+                self.stay_asleep()  # suspended in its sleep, and begun anew at the sleep's end
             failed = taken.message if isinstance(taken, Failure) else None
             self.say("result", command=command, failed=failed)
             if kind == "Sleep":
@@ -244,6 +255,7 @@ class RecordingVM(VMWrapper):
         waits = isinstance(progress, DoProgressWaitExternalProgress)
         if waits and self.pending_sleep and not self.is_asleep:
             self.is_asleep = True
+            self.recorder.slept = self.recorder.slept or self.invocation
             self.say("asleep")
         return progress
 
