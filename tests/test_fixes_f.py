@@ -63,3 +63,13 @@ def test_what_was_raised_without_from_ends_on_the_fixed_code(lab: Lab) -> None:
     attempts = next(i.attempts for i in trace.invocations if i.target == target)
     assert [a.ends for a in attempts] == ["error"] * (len(attempts) - 1) + ["output"]
     assert len(attempts) > 4, "the resumed one was tried with the cancel in its journal"
+
+
+def test_step_without_a_limit_is_resumed_on_the_fixed_code(lab: Lab) -> None:
+    """RDD511: the step is tried anew."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await resume_on(in_proof, "Quotes/price", "do")
+
+    (quote,) = run(lab, "dead-retry-option", fix).trace.invocations
+    assert [attempt.ends for attempt in quote.attempts] == ["error"] * 3 + ["output"]
