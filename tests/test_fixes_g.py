@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from restate_guide.catalogue import ROOT
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import load
 from tests.conftest import Lab
-from tests.test_fixes import run
+from tests.test_fixes import run, until_status
 
 CHAPTER = ROOT / "snippets" / "operations"
 
@@ -59,3 +60,30 @@ def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:
     week, short = "PT604800S", "PT0.2S"
     given = next(key for key in kept if len(key) == 26)
     assert kept == {"before": short, "after": week, given: week, "registered again": short}
+
+
+def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD604: limits far shorter than the don't's, as three attempts have to pass them."""
+    proof = load(CHAPTER / "long-step-default-timeouts")
+    impatient = tmp_path / "dont.py"
+    text = proof.snippet("dont").read_text()
+    impatient.write_text(text.replace("timedelta(seconds=2)", "timedelta(seconds=0.2)"))
+    (tmp_path / "do.py").write_text(proof.snippet("do").read_text())
+    read, target = "GET /payments/ann", "Statements/send"
+
+    async def resume(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        slow = in_proof.outside.hold(read, at_most=1.5)
+        sending = asyncio.create_task(in_proof.call(target, "ann"))
+        await until_status(in_proof, target, "paused")
+        slow.set()
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await sending
+
+    proving = dataclasses.replace(proof, prove=resume)
+    trace = lab.run(lab.laboratory.result(proving, impatient)).trace
+    assert [call.answer for call in trace.calls] == ["letter-4"]
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
