@@ -112,6 +112,9 @@ MISMATCH = "journal-mismatch"
         ("step-not-awaited", crash_after_step("charge"), MISMATCH),
         ("work-before-its-step", crash_after_step("complete"), "holds"),
         ("one-giant-step", crash_after_effect("POST /charges"), MISMATCH),
+        ("../communication/ingress-client-in-handler", crash_after_step("delete"), MISMATCH),
+        ("../communication/wrong-call-kind", LATE_REPLAY, MISMATCH),
+        ("../communication/key-inside-a-handler", LATE_REPLAY, MISMATCH),
     ],
 )
 def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
@@ -135,13 +138,19 @@ def test_what_a_lambda_paused_resumes_on_the_fixed_code(lab: Lab) -> None:
     assert run(lab, "coroutine-from-lambda", fix).trace.effect_counts() == {"POST /emails": 1}
 
 
-def test_cancel_of_the_first_frees_both_keys_of_a_cycle(lab: Lab) -> None:
-    """RDD303: the cancellation reaches what the cancelled invocation waits for."""
-    target = "Orders/order-1/place"
+@pytest.mark.parametrize(
+    ("slug", "target"),
+    [
+        ("same-key-cycle", "Orders/order-1/place"),  # RDD303
+        ("self-call-same-key", "Cart/ann/check_out"),  # RDD304
+    ],
+)
+def test_cancel_of_the_first_frees_the_keys_of_a_cycle(lab: Lab, slug: str, target: str) -> None:
+    """The cancellation reaches what the cancelled invocation waits for."""
 
     async def free(in_proof: LabInProof) -> None:
         assert await in_proof.operate("cancel", target) == 202
         await in_proof.until_all_completed()
 
-    trace = run(lab, str(ROOT / "snippets/communication/same-key-cycle"), free).trace
+    trace = run(lab, str(ROOT / "snippets" / "communication" / slug), free).trace
     assert {invocation.status for invocation in trace.invocations} == {"completed"}
