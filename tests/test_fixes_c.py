@@ -239,3 +239,38 @@ def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
     trace = lab.run(lab.laboratory.result(unjudged, proof.snippet("dont"))).trace
     assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}
     assert trace.effect_counts()["POST /letters"] == 2
+
+
+def test_a_workflow_past_the_new_state_meets_a_mismatch_in_place(lab: Lab) -> None:
+    """RDD703."""
+    proof = load(ROOT / "snippets/services/status-by-waiting")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Claim/c-1/run", "flood")
+
+    in_place = dataclasses.replace(crash_after_effect("GET /assessments/claim-1"), successor="do")
+    unjudged = dataclasses.replace(proof, prove=prove)
+    outcome = lab.run(lab.laboratory.result(unjudged, proof.snippet("dont"), in_place)).outcome
+    assert isinstance(outcome, JournalMismatch) and outcome.command == 2, outcome
+
+
+def test_a_workflow_that_began_before_has_nothing_to_tell(lab: Lab) -> None:
+    """RDD703: the handler is the new deployment's, the workflow the old one's."""
+    proof = load(ROOT / "snippets/services/status-by-waiting")
+    assessment = "GET /assessments/claim-1"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[assessment] = "covered"
+        assessed = in_proof.outside.hold(assessment, at_most=30.0)
+        running = asyncio.create_task(in_proof.call("Claim/c-1/run", "flood"))
+        await in_proof.until_effect(assessment)
+        await in_proof.deploy("do")
+        await in_proof.call("Claim/c-1/tell")
+        assessed.set()
+        await running
+        await in_proof.call("Claim/c-1/tell")
+
+    right = Holds(answers=[["claim-1", "covered"], "", ""], effects={"POST /claims": 1})
+    asked = dataclasses.replace(proof, prove=prove, promise=right)
+    outcome = lab.run(lab.laboratory.result(asked, proof.snippet("dont"))).outcome
+    assert outcome == right
