@@ -111,7 +111,7 @@ def test_ruff_finds_the_loop_variable_in_a_lambda() -> None:
             "--ignore-noqa",
             "--select",
             "B023",
-            path,
+            str(path),
         ]
         checked = subprocess.run(command, capture_output=True, text=True)
         assert ("B023" in checked.stdout) == found, checked.stdout
