@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from restate_guide.catalogue import ROOT
+from restate_guide.lab import LATE_REPLAY, Result, Stimulus, crash_after_step, load
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import Result, load
 from tests.conftest import Lab
 
 CHAPTER = ROOT / "snippets" / "errors"
@@ -73,3 +76,55 @@ def test_step_without_a_limit_is_resumed_on_the_fixed_code(lab: Lab) -> None:
 
     (quote,) = run(lab, "dead-retry-option", fix).trace.invocations
     assert [attempt.ends for attempt in quote.attempts] == ["error"] * 3 + ["output"]
+
+
+def test_argument_taken_for_options_resumes_on_the_fixed_code(lab: Lab) -> None:
+    """RDD512."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await resume_on(in_proof, "Parcels/pack", "do")
+
+    trace = run(lab, "options-in-the-wrong-slot", fix).trace
+    assert trace.effect_counts() == {"POST /labels": 1}
+
+
+def test_mypy_finds_the_argument_taken_for_options(tmp_path: Path) -> None:
+    """RDD512: the don't without the comment that silences it."""
+    for variant, found in (("dont", True), ("do", False)):
+        text = (CHAPTER / "options-in-the-wrong-slot" / f"{variant}.py").read_text()
+        (tmp_path / f"{variant}.py").write_text(text.replace("  # type: ignore", ""))
+        command = [sys.executable, "-m", "mypy", f"{variant}.py"]
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert ("[call-overload]" in checked.stdout) == found, checked.stdout
+
+
+def test_ruff_finds_the_loop_variable_in_a_lambda() -> None:
+    """RDD513: by the rule that its page names."""
+    for variant, found in (("dont", True), ("do", False), ("default", False)):
+        path = CHAPTER / "late-binding-compensation" / f"{variant}.py"
+        command = [
+            sys.executable,
+            "-m",
+            "ruff",
+            "check",
+            "--isolated",
+            "--ignore-noqa",
+            "--select",
+            "B023",
+            str(path),
+        ]
+        checked = subprocess.run(command, capture_output=True, text=True)
+        assert ("B023" in checked.stdout) == found, checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("stimulus", "outcome"),
+    [(crash_after_step("reserve cups"), "holds"), (LATE_REPLAY, "journal-mismatch")],
+    ids=["not failed yet", "undone already"],
+)
+def test_late_binding_is_fixed_in_place(lab: Lab, stimulus: Stimulus, outcome: str) -> None:
+    """RDD513: the worker that takes over has the fixed code."""
+    proof = load(CHAPTER / "late-binding-compensation")
+    in_place = dataclasses.replace(stimulus, successor="do")
+    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
+    assert result.outcome.kind == outcome, result.outcome

@@ -1,0 +1,44 @@
+"""Reserves all articles of an order, or none; by a default argument."""
+
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+import restate
+
+DATABASE = os.environ.get("DATABASE", "warehouse.sqlite3")
+
+orders = restate.Service("Orders")
+
+
+def reserve(article: str) -> None:
+    if article == "tray":  # sold out today
+        raise restate.TerminalError(f"no {article} in stock", status_code=409)
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS reserved (article PRIMARY KEY)")
+        db.execute("INSERT OR IGNORE INTO reserved VALUES (?)", (article,))
+
+
+def delete(article: str) -> None:
+    with sqlite3.connect(DATABASE) as db:
+        db.execute("DELETE FROM reserved WHERE article = ?", (article,))
+
+
+async def release(ctx: restate.Context, article: str) -> None:
+    await ctx.run_typed(f"release {article}", delete, article=article)
+
+
+@orders.handler()
+async def place(ctx: restate.Context, articles: list[str]) -> None:
+    undo: list[Callable[..., Awaitable[None]]] = []
+    try:
+        for article in articles:
+            undo.append(lambda article=article: release(ctx, article))
+            await ctx.run_typed(f"reserve {article}", reserve, article=article)
+    except restate.TerminalError:
+        for action in reversed(undo):
+            await action()
+        raise
+
+
+app = restate.app([orders])

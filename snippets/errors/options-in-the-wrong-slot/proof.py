@@ -1,0 +1,21 @@
+"""A plain call."""
+
+from restate_guide.lab import PLAIN, Aside, Holds, Lab, RetriedUntilPaused
+
+RULE = "RDD512"
+STIMULUS = PLAIN
+PRINTED = Holds(answers=["label-1"], effects={"POST /labels": 1})
+NO_OPTIONS = "AttributeError(\"'str' object has no attribute 'serde'\")"
+EXPECTED = {"do": PRINTED, "dont": RetriedUntilPaused(NO_OPTIONS, attempts=3)}
+ASIDES = {
+    "options": Aside(
+        "Behind `restate.RunOptions()` an argument needs no name.",
+        snippet="options",
+        stimulus=PLAIN,
+        outcome=PRINTED,
+    ),
+}
+
+
+async def prove(lab: Lab) -> None:
+    await lab.call("Parcels/pack", "1 Main Street")
