@@ -87,3 +87,33 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     trace = lab.run(lab.laboratory.result(proving, impatient)).trace
     assert [call.answer for call in trace.calls] == ["letter-4"]
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
+
+
+def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
+    """RDD606: on a worker with the flag off, what a flag turned on has paused completes."""
+    proof = load(CHAPTER / "flag-read-in-flight")
+    snippet = tmp_path / "dont.py"
+    text = proof.snippet("dont").read_text()
+    snippet.write_text(text)
+    (tmp_path / "off.py").write_text(text.replace('os.environ.get("FRAUD_CHECK") == "on"', "False"))
+    target = "Tickets/sell"
+
+    async def turn_back(in_proof: LabInProof) -> None:
+        selling = asyncio.create_task(in_proof.call(target, "order-1"))
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("off")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        await selling
+
+    proving = dataclasses.replace(proof, prove=turn_back)
+    trace = lab.run(lab.laboratory.result(proving, snippet)).trace
+    assert trace.effect_counts() == proof.promise.effects
+
+
+def test_flag_read_in_a_step_must_not_be_deployed_in_place(lab: Lab) -> None:
+    """RDD606: the step that reads the flag is not in the journals of those under way."""
+    proof = load(CHAPTER / "flag-read-in-flight")
+    in_place = dataclasses.replace(proof.stimulus, successor="do", successor_env={})
+    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
+    assert result.outcome.kind == "journal-mismatch"
