@@ -1,7 +1,6 @@
 """While an order sleeps, the worker is restarted with the flag turned on."""
 
 from restate_guide.lab import (
-    PLAIN,
     Aside,
     Holds,
     JournalMismatch,
