@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from restate_guide.catalogue import ROOT
+from restate_guide.lab import Holds, crash_after_effect, load
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import load
 from tests.conftest import Lab
 from tests.test_fixes import run, until_status
 
@@ -117,3 +117,28 @@ def test_flag_read_in_a_step_must_not_be_deployed_in_place(lab: Lab) -> None:
     in_place = dataclasses.replace(proof.stimulus, successor="do", successor_env={})
     result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
     assert result.outcome.kind == "journal-mismatch"
+
+
+def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> None:
+    """RDD608: and whoever waits for its answer is told."""
+    target = "Parcels/send"
+    proof = load(CHAPTER / "bad-input-is-500")
+
+    async def fix(in_proof: LabInProof) -> None:
+        assert await in_proof.call(target, idempotency_key="order-1") is None
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        assert (await in_proof.call(target, idempotency_key="order-1"))["code"] == 400
+        assert len(await in_proof.query("select id from sys_invocation")) == 1
+
+    fixing = dataclasses.replace(proof, prove=fix, promise=Holds(answers=[None, None]))
+    lab.run(lab.laboratory.result(fixing, proof.snippet("dont")))
+
+
+def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
+    """RDD608: it adds no command to the journal."""
+    proof = load(CHAPTER / "bad-input-is-500")
+    in_place = dataclasses.replace(crash_after_effect("POST /parcels"), successor="do")
+    trace = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place)).trace
+    assert [call.status for call in trace.calls] == [200, 400, 400]
+    assert not {"RT0016"} & {failure.code for failure in trace.failures()}
