@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from restate_guide.catalogue import ROOT
+from restate_guide.lab import Holds, crash_after_effect, load
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import load
 from tests.conftest import Lab
 from tests.test_fixes import run, until_status
 
@@ -87,3 +87,58 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     trace = lab.run(lab.laboratory.result(proving, impatient)).trace
     assert [call.answer for call in trace.calls] == ["letter-4"]
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
+
+
+def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
+    """RDD606: on a worker with the flag off, what a flag turned on has paused completes."""
+    proof = load(CHAPTER / "flag-read-in-flight")
+    snippet = tmp_path / "dont.py"
+    text = proof.snippet("dont").read_text()
+    snippet.write_text(text)
+    (tmp_path / "off.py").write_text(text.replace('os.environ.get("FRAUD_CHECK") == "on"', "False"))
+    target = "Tickets/sell"
+
+    async def turn_back(in_proof: LabInProof) -> None:
+        selling = asyncio.create_task(in_proof.call(target, "order-1"))
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("off")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        await selling
+
+    proving = dataclasses.replace(proof, prove=turn_back)
+    trace = lab.run(lab.laboratory.result(proving, snippet)).trace
+    assert trace.effect_counts() == proof.promise.effects
+
+
+def test_flag_read_in_a_step_must_not_be_deployed_in_place(lab: Lab) -> None:
+    """RDD606: the step that reads the flag is not in the journals of those under way."""
+    proof = load(CHAPTER / "flag-read-in-flight")
+    in_place = dataclasses.replace(proof.stimulus, successor="do", successor_env={})
+    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
+    assert result.outcome.kind == "journal-mismatch"
+
+
+def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> None:
+    """RDD608: and whoever waits for its answer is told."""
+    target = "Parcels/send"
+    proof = load(CHAPTER / "bad-input-is-500")
+
+    async def fix(in_proof: LabInProof) -> None:
+        assert await in_proof.call(target, idempotency_key="order-1") is None
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        assert (await in_proof.call(target, idempotency_key="order-1"))["code"] == 400
+        assert len(await in_proof.query("select id from sys_invocation")) == 1
+
+    fixing = dataclasses.replace(proof, prove=fix, promise=Holds(answers=[None, None]))
+    lab.run(lab.laboratory.result(fixing, proof.snippet("dont")))
+
+
+def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
+    """RDD608: it adds no command to the journal."""
+    proof = load(CHAPTER / "bad-input-is-500")
+    in_place = dataclasses.replace(crash_after_effect("POST /parcels"), successor="do")
+    trace = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place)).trace
+    assert [call.status for call in trace.calls] == [200, 400, 400]
+    assert not {"RT0016"} & {failure.code for failure in trace.failures()}

@@ -1,0 +1,32 @@
+"""Reserves seats, sells them after a while; the flag is read when the wait is over."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+tickets = restate.Service("Tickets")
+
+
+def post(path: str, order: str) -> str:
+    response = httpx.post(f"{API_URL}/{path}", json={"order": order})
+    return str(response.raise_for_status().json()["id"])
+
+
+def wants_check() -> bool:
+    return os.environ.get("FRAUD_CHECK") == "on"
+
+
+@tickets.handler()
+async def sell(ctx: restate.Context, order: str) -> str:
+    await ctx.run_typed("reserve", post, path="seats", order=order)
+    await ctx.sleep(timedelta(seconds=0.3))
+    if wants_check():
+        await ctx.run_typed("check", post, path="checks", order=order)
+    return await ctx.run_typed("charge", post, path="charges", order=order)
+
+
+app = restate.app([tickets])

@@ -1,0 +1,29 @@
+"""Reserves seats, sells them after a while; the flag only marks orders as checked."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+tickets = restate.Service("Tickets")
+
+
+def post(path: str, order: str, checked: bool) -> str:
+    body = {"order": order, "checked": checked}
+    response = httpx.post(f"{API_URL}/{path}", json=body)
+    return str(response.raise_for_status().json()["id"])
+
+
+@tickets.handler()
+async def sell(ctx: restate.Context, order: str) -> str:
+    checked = os.environ.get("FRAUD_CHECK") == "on"
+    await ctx.run_typed("reserve", lambda: post("seats", order, checked))
+    await ctx.sleep(timedelta(seconds=0.3))
+    receipt = await ctx.run_typed("charge", lambda: post("charges", order, checked))
+    return f"{receipt}, checked" if checked else receipt
+
+
+app = restate.app([tickets])
