@@ -16,7 +16,7 @@ EXPECTED = {
 async def prove(lab: Lab) -> None:
     lab.outside.answers[PRICE] = 20
     paid = lab.outside.hold(PRICE, at_most=30.0)
-    ordering = asyncio.create_task(lab.call("Order/order-1/run", "pot", patience=2.0))
+    ordering = asyncio.create_task(lab.call("Order/order-1/run", "pot", patience=4.0))
     await lab.until_effect(PRICE)
     await lab.call("Order/order-1/paid", "card")
     paid.set()

@@ -13,8 +13,10 @@ EXPECTED = {
 
 
 async def prove(lab: Lab) -> None:
+    mailed = lab.outside.hold("POST /mails", at_most=10.0)
     claiming = asyncio.create_task(lab.call("Expenses/claim", "train ticket"))
     await lab.until_effect("POST /mails")
     if lab.snippet != "dont":
         await lab.resolve_awakeable(lab.outside.ledger[0].body["answer to"], "granted")
+    mailed.set()
     await claiming

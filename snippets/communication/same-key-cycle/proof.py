@@ -20,5 +20,5 @@ ASIDES = {
 
 
 async def prove(lab: Lab) -> None:
-    if await lab.call("Orders/order-1/place", "pot", patience=2.0):
+    if await lab.call("Orders/order-1/place", "pot", patience=4.0):
         await lab.until_all_completed()  # the message, too

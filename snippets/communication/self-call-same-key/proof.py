@@ -18,5 +18,5 @@ ASIDES = {
 
 async def prove(lab: Lab) -> None:
     await lab.call("Cart/ann/put", "pot")
-    if await lab.call("Cart/ann/check_out", patience=2.0):
+    if await lab.call("Cart/ann/check_out", patience=4.0):
         await lab.until_all_completed()  # the message, too

@@ -12,12 +12,12 @@ EXPECTED = {
 
 
 async def prove(lab: Lab) -> None:
-    await lab.call("Booking/b-1/run", "12", patience=2.0)
+    await lab.call("Booking/b-1/run", "12", patience=4.0)
 
 
 async def too_late(lab: Lab) -> None:
     """The guest confirms when the room is free again."""
-    await lab.call("Booking/b-1/run", "12", patience=2.0)
+    await lab.call("Booking/b-1/run", "12", patience=4.0)
     await lab.call("Booking/b-1/confirm", "ann")
 
 

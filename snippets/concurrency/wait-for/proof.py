@@ -43,7 +43,7 @@ ASIDES = {
 
 async def prove(lab: Lab) -> None:
     mailed = lab.outside.hold(MAIL, at_most=5.0)
-    buying = asyncio.create_task(lab.call("Orders/buy", "pot", patience=2.0))
+    buying = asyncio.create_task(lab.call("Orders/buy", "pot", patience=4.0))
     giving_up = asyncio.create_task(lab.until_effect(MAIL))
     await asyncio.wait({buying, giving_up}, return_when=asyncio.FIRST_COMPLETED)
     reply_to = lab.outside.ledger[0].body["reply_to"]
