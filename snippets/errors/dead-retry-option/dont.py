@@ -13,7 +13,7 @@ quotes = restate.Service("Quotes")
 
 
 def fetch_rate() -> int:
-    response = httpx.get(f"{API_URL}/rates/eur", timeout=0.4)
+    response = httpx.get(f"{API_URL}/rates/eur", timeout=1)
     return int(response.raise_for_status().json())
 
 
