@@ -289,7 +289,8 @@ def test_children_that_detach_are_ended_with_the_run(served: Served) -> None:
         "import os\n",
         "import os\nimport subprocess\n"
         "subprocess.Popen(['sleep', '4711'], start_new_session=True)\n"
-        "if os.fork() == 0:\n    os.closerange(3, 99)\n    os.setsid()\n    if os.fork():\n        os._exit(0)\n"
+        "if os.fork() == 0:\n    os.closerange(3, 99)\n    os.setsid()\n"
+        "    if os.fork():\n        os._exit(0)\n"
         "    import time\n    time.sleep(4711)\n",
         1,
     )
