@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from restate_guide.catalogue import CHAPTERS
+from restate_guide.catalogue import CHAPTERS, CatalogueError
 from restate_guide.record import Recorded
 from restate_guide.site.book import Book, Entry
 from restate_guide.site.elements import el, prose, slug
@@ -86,8 +86,14 @@ def _seen(sentence: str, measured: str) -> Element:
 
 
 def proven(book: Book, recorded: Mapping[str, Recorded]) -> list[Element]:
-    """All that was proven of each rule, how, on what, and in how long."""
+    """All that was proven of each rule, how, on what, and in how long.
+
+    Raises:
+        CatalogueError: a rule was never recorded.
+    """
     entries = book.entries.values()
+    if lacking := sorted(book.entries.keys() - recorded.keys()):
+        raise CatalogueError(f"{', '.join(lacking)}: never recorded. `make update` does that.")
     runs = sum(recorded[entry.rule.id].runs for entry in entries)
     seconds = sum(recorded[entry.rule.id].seconds for entry in entries)
     pythons = sorted({recorded[entry.rule.id].python for entry in entries})
