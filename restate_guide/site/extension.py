@@ -184,6 +184,8 @@ class Page:
             hint = nearest(name, self._directives)
             raise CatalogueError(f"There is no directive {name!r}.{hint}")
         show, takes = self._directives[name]
+        if name == "aside" and len(words) > takes:
+            words = [words[0], " ".join(words[1:])]  # an aside's name may have blanks
         if len(words) != takes:
             raise CatalogueError(f"It takes {takes} words after {name!r}, not {len(words)}.")
         return show(*words)
