@@ -37,7 +37,7 @@ ASIDES = {
         outcome=OVERBOOKED,
         prove=prove_deployed,
     ),
-    "one process": Aside(
+    "alone": Aside(
         "A plain test shows nothing: all calls go to one process.",
         snippet="dont",
         stimulus=PLAIN,

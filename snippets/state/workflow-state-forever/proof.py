@@ -28,7 +28,7 @@ async def prove_at_once(lab: Lab) -> None:
 
 
 ASIDES = {
-    "at once": Aside(
+    "soon": Aside(
         "A plain test shows nothing: as long as the server has not cleaned up, the "
         "answer is right.",
         snippet="dont",
