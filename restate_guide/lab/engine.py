@@ -211,7 +211,9 @@ class Lab:
             if left > 0:
                 waiting = asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 done, _ = await waiting
-            elif time.monotonic() < limit and await self._something_is_due():
+            elif time.monotonic() < limit and (
+                await self._something_is_due() or self._workers.heard_at > silent
+            ):  # heard meanwhile: on a busy machine the lab itself may be what was silent
                 silent = time.monotonic()
             else:
                 return
@@ -220,13 +222,15 @@ class Lab:
         """Whether another call is under way, or the server is about to begin or wake an attempt."""
         if self._calls_under_way > 1:
             return True
-        due = "status in ('backing-off', 'ready', 'scheduled')"
-        if await self.query(f"select id from sys_invocation where {due}"):
+        under_way = await self.query(
+            "select id, status from sys_invocation where status != 'completed'"
+        )
+        if any(row["status"] in ("backing-off", "ready", "scheduled") for row in under_way):
             return True
         attempts = self._workers.attempts
         known = {attempt.invocation for attempt in attempts}
         at_work = {attempt.invocation for attempt in attempts if attempt.ended is None}
-        for row in await self.query("select id from sys_invocation where status = 'running'"):
+        for row in (row for row in under_way if row["status"] == "running"):
             # Running, but no worker has it: an attempt is on its way, or has just ended.
             if row["id"] not in at_work and (row["id"] in known or self._server.is_own):
                 return True
