@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from restate_guide.catalogue import ROOT
-from restate_guide.lab import Holds, crash_after_effect, load
+from restate_guide.lab import Holds, crash_after_effect, crash_after_step, load
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
 from tests.test_fixes import run, until_status
@@ -142,3 +142,27 @@ def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
     trace = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place)).trace
     assert [call.status for call in trace.calls] == [200, 400, 400]
     assert not {"RT0016"} & {failure.code for failure in trace.failures()}
+
+
+def test_input_that_the_model_refuses_fails_although_the_step_is_done(lab: Lab) -> None:
+    """RDD803: with the fixed code in place, each attempt parses the input anew."""
+    proof = load(ROOT / "snippets" / "data" / "no-schema-at-the-border")
+
+    async def in_words(in_proof: LabInProof) -> None:
+        await in_proof.call("Insurance/insure", {"customer": "ann", "days": "three"})
+
+    in_place = dataclasses.replace(crash_after_step("sign"), successor="do")
+    proving = dataclasses.replace(proof, prove=in_words)
+    trace = lab.run(lab.laboratory.result(proving, proof.snippet("dont"), in_place)).trace
+    assert [call.status for call in trace.calls] == [500]
+    assert trace.effect_counts() == {"POST /contracts": 1}
+    assert not {"RT0016"} & {failure.code for failure in trace.failures()}
+
+
+def test_input_that_the_model_takes_goes_on_in_place(lab: Lab) -> None:
+    """RDD803: no command changes."""
+    proof = load(ROOT / "snippets" / "data" / "no-schema-at-the-border")
+    in_place = dataclasses.replace(crash_after_step("sign"), successor="do")
+    trace = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place)).trace
+    assert [call.status for call in trace.calls] == [200]
+    assert trace.effect_counts() == {"POST /contracts": 1}
