@@ -1,0 +1,32 @@
+"""Sells a cinema seat at the price of its row; the prices are a dict."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+FULL_PRICE = 1200
+
+cinema = restate.Service("Cinema")
+
+
+def reduced() -> dict[int, int]:
+    response = httpx.get(f"{API_URL}/reduced")
+    return dict(response.raise_for_status().json())
+
+
+def charge(cents: int) -> None:
+    response = httpx.post(f"{API_URL}/charges", json={"cents": cents})
+    response.raise_for_status()
+
+
+@cinema.handler()
+async def buy(ctx: restate.Context, row: int) -> int:
+    prices = await ctx.run_typed("reduced", reduced)
+    cents = prices.get(row, FULL_PRICE)
+    await ctx.run_typed("charge", charge, cents=cents)
+    return cents
+
+
+app = restate.app([cinema])

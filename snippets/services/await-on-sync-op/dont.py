@@ -1,0 +1,19 @@
+"""Notes where a parcel was scanned last; waits for the state to be written."""
+
+import restate
+
+parcels = restate.VirtualObject("Parcels")
+
+
+@parcels.handler()
+async def scan(ctx: restate.ObjectContext, place: str) -> str:
+    await ctx.set("place", place)  # type: ignore[misc]
+    return f"scanned in {place}"
+
+
+@parcels.handler(kind="shared")
+async def where(ctx: restate.ObjectSharedContext) -> str | None:
+    return await ctx.get("place", type_hint=str)
+
+
+app = restate.app([parcels])

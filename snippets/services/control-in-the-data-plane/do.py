@@ -1,0 +1,39 @@
+"""Lends a book, or notes the reader down for it; the handler decides, steps act."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+library = restate.Service("Library")
+
+
+def is_free() -> bool:
+    response = httpx.get(f"{API_URL}/books/dune")
+    return bool(response.raise_for_status().json() == "free")
+
+
+def lend(reader: str) -> str:
+    key = {"idempotency-key": reader}
+    response = httpx.put(f"{API_URL}/books/dune", json=reader, headers=key)
+    response.raise_for_status()
+    return "the book is yours"
+
+
+def note_down(reader: str) -> str:
+    key = {"idempotency-key": reader}
+    response = httpx.post(f"{API_URL}/waiting", json=reader, headers=key)
+    response.raise_for_status()
+    return "you are on the list"
+
+
+@library.handler()
+async def borrow(ctx: restate.Context, reader: str) -> str:
+    free = await ctx.run_typed("look", is_free)
+    act = lend if free else note_down
+    return await ctx.run_typed("act", act, reader=reader)
+
+
+app = restate.app([library])
