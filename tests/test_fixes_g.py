@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from restate_guide.catalogue import ROOT
-from restate_guide.lab import Holds, crash_after_effect, crash_after_step, load
+from restate_guide.lab import (
+    Holds,
+    JournalMismatch,
+    crash_after_effect,
+    crash_after_step,
+    load,
+)
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
 from tests.test_fixes import run, until_status
@@ -144,8 +150,8 @@ def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
     assert not {"RT0016"} & {failure.code for failure in trace.failures()}
 
 
-def test_input_that_the_model_refuses_fails_although_the_step_is_done(lab: Lab) -> None:
-    """RDD803: with the fixed code in place, each attempt parses the input anew."""
+def test_input_that_the_model_refuses_meets_a_mismatch_in_place(lab: Lab) -> None:
+    """RDD803: each attempt parses the input anew, and the journal goes on where this one fails."""
     proof = load(ROOT / "snippets" / "data" / "no-schema-at-the-border")
 
     async def in_words(in_proof: LabInProof) -> None:
@@ -153,10 +159,8 @@ def test_input_that_the_model_refuses_fails_although_the_step_is_done(lab: Lab) 
 
     in_place = dataclasses.replace(crash_after_step("sign"), successor="do")
     proving = dataclasses.replace(proof, prove=in_words)
-    trace = lab.run(lab.laboratory.result(proving, proof.snippet("dont"), in_place)).trace
-    assert [call.status for call in trace.calls] == [500]
-    assert trace.effect_counts() == {"POST /contracts": 1}
-    assert not {"RT0016"} & {failure.code for failure in trace.failures()}
+    outcome = lab.run(lab.laboratory.result(proving, proof.snippet("dont"), in_place)).outcome
+    assert outcome == JournalMismatch(command=1, was="run", now="handler return")
 
 
 def test_input_that_the_model_takes_goes_on_in_place(lab: Lab) -> None:
