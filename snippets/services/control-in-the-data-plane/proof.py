@@ -16,7 +16,7 @@ YOURS = Holds(answers=["the book is yours"], effects={LENT: 1})
 EXPECTED = {"do": YOURS, "dont": EffectUnwanted("POST /waiting")}
 ASIDES = {
     "plain": Aside(
-        "A plain call shows nothing.",
+        "A plain call shows nothing: the step looks, decides and acts once.",
         snippet="dont",
         stimulus=PLAIN,
         outcome=YOURS,

@@ -1,0 +1,28 @@
+"""Waits for an approval, at most an hour; hands the promise itself to select."""
+
+from datetime import timedelta
+
+import restate
+
+LIMIT = timedelta(hours=1)
+
+invoice = restate.Workflow("Invoice")
+
+
+@invoice.main()
+async def run(ctx: restate.WorkflowContext) -> str:
+    approval = ctx.promise("approval", type_hint=str)
+    limit = ctx.sleep(LIMIT)
+    match await restate.select(by=approval, limit=limit):  # type: ignore[arg-type]
+        case ["by", name]:
+            return f"approved by {name}"
+        case _:
+            return "not approved"
+
+
+@invoice.handler()
+async def approve(ctx: restate.WorkflowSharedContext, name: str) -> None:
+    await ctx.promise("approval", type_hint=str).resolve(name)
+
+
+app = restate.app([invoice])
