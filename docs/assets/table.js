@@ -6,7 +6,7 @@
   const table = document.querySelector("table.rules.all");
   if (!table) return;
   const rows = [...table.tBodies[0].rows];
-  const FACETS = { severity: "Severity", chapter: "Chapter", stimulus: "Shown by", symptom: "Symptom", corrects: "Corrects the original" };
+  const FACETS = { severity: "Severity", chapter: "Chapter", stimulus: "Shown by", symptom: "Symptom", corrects: "Corrects" };
   const SEVERITIES = ["critical", "high", "medium"];
   const SORTS = [
     (row) => rows.indexOf(row),
