@@ -1,6 +1,7 @@
-"""Draws a winner and has them congratulated: by the context's random numbers."""
+"""Draws a winner and has them congratulated: in a step."""
 
 import os
+import random
 
 import httpx
 import restate
@@ -15,6 +16,10 @@ def mail(to: str) -> None:
     httpx.post(f"{API_URL}/mails", json={"to": to}).raise_for_status()
 
 
+def pick(entrants: list[str]) -> str:
+    return random.choice(entrants)
+
+
 @people.handler()
 async def congratulate(ctx: restate.ObjectContext) -> None:
     await ctx.run_typed("mail", mail, to=ctx.key())
@@ -22,7 +27,7 @@ async def congratulate(ctx: restate.ObjectContext) -> None:
 
 @raffle.handler()
 async def draw(ctx: restate.Context, entrants: list[str]) -> str:
-    winner = ctx.random().choice(entrants)
+    winner = await ctx.run_typed("pick", pick, entrants=entrants)
     await ctx.object_call(congratulate, key=winner, arg=None)
     return "drawn"
 

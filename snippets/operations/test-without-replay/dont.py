@@ -1,4 +1,4 @@
-"""Draws a winner and has them congratulated: by Python's random numbers."""
+"""Draws a winner and has them congratulated: in the handler."""
 
 import os
 import random
@@ -16,6 +16,10 @@ def mail(to: str) -> None:
     httpx.post(f"{API_URL}/mails", json={"to": to}).raise_for_status()
 
 
+def pick(entrants: list[str]) -> str:
+    return random.choice(entrants)
+
+
 @people.handler()
 async def congratulate(ctx: restate.ObjectContext) -> None:
     await ctx.run_typed("mail", mail, to=ctx.key())
@@ -23,7 +27,7 @@ async def congratulate(ctx: restate.ObjectContext) -> None:
 
 @raffle.handler()
 async def draw(ctx: restate.Context, entrants: list[str]) -> str:
-    winner = random.choice(entrants)
+    winner = pick(entrants)
     await ctx.object_call(congratulate, key=winner, arg=None)
     return "drawn"
 
