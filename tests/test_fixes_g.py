@@ -29,7 +29,12 @@ def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None
     """RDD602: by the admin API; what the code says holds again once it is registered."""
 
     async def close(in_proof: LabInProof) -> None:
+        paying = in_proof.outside.hold("POST /refunds/order-3", at_most=5.0)
+        begun = asyncio.create_task(in_proof.call("Refunds/refund", "order-3"))
+        await in_proof.until_effect("POST /refunds/order-3")
         await in_proof.admin("PATCH", "/services/Refunds", {"public": False})
+        paying.set()
+        assert await begun == "refunded order-3"
         for way in ("Refunds/refund", "Refunds/refund/send", "restate/call/Refunds/refund"):
             answer = await in_proof.call(way, "order-2")
             assert answer["message"] == "the invoked service is not public"
