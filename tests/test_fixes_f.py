@@ -128,3 +128,23 @@ def test_late_binding_is_fixed_in_place(lab: Lab, stimulus: Stimulus, outcome: s
     in_place = dataclasses.replace(stimulus, successor="do")
     result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
     assert result.outcome.kind == outcome, result.outcome
+
+
+def test_step_with_a_loop_is_fixed_in_place(lab: Lab) -> None:
+    """RDD514: the worker that takes over has the fixed code, and one try is counted already."""
+    proof = load(CHAPTER / "retry-loop-by-hand")
+    in_place = dataclasses.replace(proof.stimulus, successor="do")
+    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
+    assert result.outcome == proof.promise, result.outcome
+
+
+@pytest.mark.parametrize(("action", "left"), [("resume", 1200), ("cancel", 700)])
+def test_paused_holder_of_a_key_is_resumed_or_ended(lab: Lab, action: str, left: int) -> None:
+    """RDD515: and then the call behind it is served."""
+
+    async def free(in_proof: LabInProof) -> None:
+        assert await in_proof.operate(action, "Wallets/ann/top_up") in (200, 202)
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "paused-nobody-told", free).trace
+    assert [state.value for state in trace.state] == [left]
