@@ -167,7 +167,7 @@ class _Teller:
                 case "executed":
                     if after and after[0].what == "result" and same_command(after[0], moment):
                         moments.pop(0)
-                    yield self._executed(moment)
+                    yield self._executed(moment, attempt)
                 case "result":
                     yield self._result(moment)
                 case "effect":
@@ -233,8 +233,11 @@ class _Teller:
             return self._result(after.pop(0))
         return Step("answered", (*named(moment), " is in the journal"), where, mark)
 
-    def _executed(self, moment: Moment) -> Step:
+    def _executed(self, moment: Moment, attempt: Attempt) -> Step:
         entry = self._results.get(moment.command)
+        if entry and entry.attempt not in (None, attempt.number) and " failed: " not in moment.text:
+            words = (*named(moment), " is done; the journal doesn't hold this result")
+            return Step("step", words, lines_of(moment))
         mark = Mark("written", str(entry.index)) if entry else None
         if " failed: " in moment.text:
             error = moment.text.partition(" failed: ")[2]
