@@ -235,6 +235,9 @@ class _Teller:
 
     def _executed(self, moment: Moment, attempt: Attempt) -> Step:
         entry = self._results.get(moment.command)
+        if entry and entry.attempt not in (None, attempt.number) and " failed: " not in moment.text:
+            words = (*named(moment), " is done; the journal doesn't hold this result")
+            return Step("step", words, lines_of(moment))
         mark = Mark("written", str(entry.index)) if entry else None
         if " failed: " in moment.text:
             error = moment.text.partition(" failed: ")[2]
