@@ -26,7 +26,8 @@ def proofs(lab: Lab) -> functools._lru_cache_wrapper[Proven]:
 
     @functools.cache
     def proven(rule: Rule) -> Proven:
-        return lab.run(prove(lab.laboratory, asking(load(rule.folder), queries(rule))))
+        proof = asking(load(rule.folder), queries(rule))
+        return lab.run(prove(lab.laboratory, proof, catalogue.questions(rule)))
 
     return proven
 

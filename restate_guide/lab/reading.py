@@ -86,7 +86,9 @@ async def read_tables(server: Server, services: Sequence[str]) -> Tables:
         "select id, target, status, invoked_by, invoked_by_id, created_at from "
         f"sys_invocation where target_service_name in ({names}) order by created_at, target"
     )
-    ids = ", ".join(f"'{row['id']}'" for row in invocations) or "''"
+    if not invocations:  # the server refuses a list of ids that is empty, or has an empty one
+        return Tables([], [], [], [])
+    ids = ", ".join(f"'{row['id']}'" for row in invocations)
     journal, events, state = await asyncio.gather(
         server.query(
             "select id, index, entry_type, name, entry_json, appended_at from sys_journal "

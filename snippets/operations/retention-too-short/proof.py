@@ -4,7 +4,7 @@ from restate_guide.lab import PLAIN, Aside, EffectRepeated, Holds, Lab
 
 RULE = "RDD603"
 STIMULUS = PLAIN
-SERVER = {"RESTATE_WORKER__CLEANUP_INTERVAL": "1500ms"}
+SERVER = {"RESTATE_WORKER__CLEANUP_INTERVAL": "4000ms"}
 TRANSFER = "POST /transfers"
 PAID_ONCE = Holds(answers=["transfer-1", "transfer-1"], effects={TRANSFER: 1})
 PAID_TWICE = EffectRepeated(TRANSFER, times=2)
