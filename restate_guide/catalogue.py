@@ -209,6 +209,9 @@ def questions(rule: Rule, root: Path = ROOT) -> dict[str, str]:
     return {page.name: page.query for page in symptom_pages(root) if page.example == rule.id}
 
 
+LIKE_DIGITS = str.maketrans("oil", "011")
+
+
 def find(name: str, among: list[Rule]) -> Rule:
     """The rule with this id or slug, whatever its case.
 
@@ -219,7 +222,10 @@ def find(name: str, among: list[Rule]) -> Rule:
         if name.lower() in (rule.id.lower(), rule.slug):
             return rule
     names = {n.lower(): r for r in among for n in (r.id, r.slug)}
-    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    meant = name.lower()
+    if meant.startswith("rdd"):
+        meant = meant.translate(LIKE_DIGITS)  # an O typed for a 0
+    close = difflib.get_close_matches(meant, names, n=3, cutoff=0.5)
     nearest = dict.fromkeys(f"{names[n].id} ({names[n].slug})" for n in close)
     hint = f" Did you mean {', '.join(nearest)}?" if nearest else " `guide list` shows all."
     raise CatalogueError(f"There is no rule {name!r}.{hint}")

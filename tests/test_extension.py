@@ -248,7 +248,7 @@ def test_a_chapter_a_list_of_symptoms_and_of_corrections(root: Path) -> None:
     chapters = words(render(root, "[[chapters]]"))
     assert chapters.startswith("Determinism About the chapter: Determinism Rule Without it")
     assert chapters.endswith("Still to come " + ", ".join([*CHAPTERS.values()][1:]) + ".")
-    assert '<h2 id="journal-mismatch">' in render(root, "[[symptoms]]")
+    assert 'href="/symptoms/journal-mismatch.md"' in render(root, "[[symptoms]]")
     said = words(render(root, "[[corrects]]"))
     assert "“It is so.”" in said
     assert "RDD101" not in said
