@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from restate_guide.catalogue import ROOT
-from restate_guide.lab import LATE_REPLAY, Result, Stimulus, crash_after_step, load
+from restate_guide.lab import LATE_REPLAY, PLAIN, Result, Stimulus, crash_after_step, load
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
 
@@ -148,3 +148,33 @@ def test_paused_holder_of_a_key_is_resumed_or_ended(lab: Lab, action: str, left:
 
     trace = run(lab, "paused-nobody-told", free).trace
     assert [state.value for state in trace.state] == [left]
+
+
+@pytest.mark.parametrize(("snippet", "found"), [("cached", True), ("dont", False)])
+def test_server_without_patience_replays_at_every_await(
+    lab: Lab, snippet: str, found: bool
+) -> None:
+    """RDD607: as the SDK's harness does it; it finds the one mistake, and not the other."""
+    proof = load(ROOT / "snippets" / "operations" / "test-without-replay")
+    server = {"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "0s"}
+    impatient = dataclasses.replace(proof, server=server)
+    result = lab.run(lab.laboratory.result(impatient, proof.snippet(snippet), PLAIN))
+    assert (result.outcome.kind == "journal-mismatch") == found, result.outcome
+
+
+def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:
+    """RDD607: on the fixed code the journal doesn't replay, either."""
+    target = "Tickets/t-1/open"
+
+    async def end(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_json like '%set state%run%'"
+        )
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("kill", target) == 200
+        await until_status(in_proof, target, "completed")
+
+    run(lab, str(ROOT / "snippets/operations/test-without-replay"), end)

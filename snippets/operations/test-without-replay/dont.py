@@ -1,35 +1,31 @@
-"""Draws a winner and has them congratulated: in the handler."""
+"""Opens a customer's ticket; notes which worker it was."""
 
 import os
-import random
+import uuid
 
 import httpx
 import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
+WORKER = str(uuid.uuid4())  # one for each process
 
-raffle = restate.Service("Raffle")
-people = restate.VirtualObject("People")
-
-
-def mail(to: str) -> None:
-    httpx.post(f"{API_URL}/mails", json={"to": to}).raise_for_status()
+tickets = restate.VirtualObject("Tickets")
 
 
-def pick(entrants: list[str]) -> str:
-    return random.choice(entrants)
+def worker() -> str:
+    return WORKER
 
 
-@people.handler()
-async def congratulate(ctx: restate.ObjectContext) -> None:
-    await ctx.run_typed("mail", mail, to=ctx.key())
+def mail(ticket: str) -> None:
+    response = httpx.post(f"{API_URL}/emails", json={"ticket": ticket})
+    response.raise_for_status()
 
 
-@raffle.handler()
-async def draw(ctx: restate.Context, entrants: list[str]) -> str:
-    winner = pick(entrants)
-    await ctx.object_call(congratulate, key=winner, arg=None)
-    return "drawn"
+@tickets.handler("open")
+async def open_ticket(ctx: restate.ObjectContext) -> str:
+    ctx.set("opened by", worker())
+    await ctx.run_typed("mail", mail, ticket=ctx.key())
+    return "open"
 
 
-app = restate.app([raffle, people])
+app = restate.app([tickets])
