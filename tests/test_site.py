@@ -363,7 +363,10 @@ def test_search_finds_a_rule_by_id_title_and_symptom(library: Page, words: str) 
     ("pasted", "kind"),
     [
         ("charged twice", "effect-repeated"),
-        ("Found a mismatch between the code paths taken during the previous execution", "journal-mismatch"),
+        (
+            "Found a mismatch between the code paths taken during the previous execution",
+            "journal-mismatch",
+        ),
         ("TypeError: Object of type coroutine is not JSON serializable", "retried-until-paused"),
         ("this service type doesn't have state access", "precondition"),
     ],

@@ -67,6 +67,7 @@ class Live:
                 raise Refused("405 Method Not Allowed", "Pages are read with GET.")
             return self._page(environ, start_response)
         except Refused as refused:
+            drain(environ)
             headers = [("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff")]
             start_response(refused.status, headers)
             return [json.dumps({"error": refused.why}).encode()]
@@ -111,7 +112,7 @@ class Live:
         length = environ.get("CONTENT_LENGTH") or "0"
         if not length.isdecimal() or int(length) > LARGEST:
             raise Refused("413 Content Too Large", f"At most {LARGEST} bytes.")
-        return self._understood(environ["wsgi.input"].read(int(length)))
+        return self._understood(environ.pop("wsgi.input").read(int(length)))
 
     def _understood(self, body: bytes) -> dict[str, Any]:
         try:
@@ -151,6 +152,13 @@ class Live:
             body = [page]
         start_response(status, headers, *rest)
         return body
+
+
+def drain(environ: Environ) -> None:
+    """Reads what a refused caller still sends: cut off in the middle, it would not hear the answer."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if "wsgi.input" in environ and length.isdecimal():
+        environ.pop("wsgi.input").read(min(int(length), LARGEST))
 
 
 def hashed(script: bytes) -> bytes:

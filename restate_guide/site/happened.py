@@ -322,7 +322,11 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
             el("summary", which, " ", el("span", claim.verdict.short, class_="measured")),
             el("p", "Stimulus: ", claim.stimulus, ". ", claim.verdict.sentence),
             code,
-            el("div", trace(entry, claim.trace, line), class_=classes("run", claim.snippet if claim.snippet in ("do", "dont") else None)),
+            el(
+                "div",
+                trace(entry, claim.trace, line),
+                class_=classes("run", claim.snippet if claim.snippet in ("do", "dont") else None),
+            ),
             class_="more seen",
         ),
     ]
