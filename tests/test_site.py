@@ -144,8 +144,8 @@ def shows(rule: Rule, run: Node, observed: Observed) -> None:
     sent = [effect for effect in trace.effects if effect.attempt]
     attempts = [attempt for invocation in trace.invocations for attempt in invocation.attempts]
     changed = [moment for attempt in attempts for moment in attempt.moments if moment.what == "row"]
-    told = len(run.all("effect"))
-    assert told == len(sent) + len(changed), f"{rule.id}: the story lacks an effect"
+    effects = len(run.all("effect"))
+    assert effects == len(sent) + len(changed), f"{rule.id}: the story lacks an effect"
     rows = [row for row in run if row.tag == "tr"]
     entries = sum(len(invocation.journal) for invocation in trace.invocations)
     kept = len(trace.state) + sum(map(len, trace.rows.values()))
@@ -396,7 +396,7 @@ def test_the_offline_build_opens_from_a_folder(chromium: Browser, site: Site) ->
         page.goto((site.offline / "index.html").as_uri())
         page.get_by_role("link", name="Symptoms").first.click()
         page.locator(f"a[href$='{Path(RULE).name}.html']").first.click()
-        assert page.locator(".pair .listing").first.is_visible()
+        page.locator(".pair .listing").first.wait_for()
         assert any(heading.startswith("RDD102") for heading in search(page, "RDD102"))
         assert errors == []
     # The shim loads its worker into a frame without an address of its own.

@@ -34,6 +34,9 @@ def on_serve(server: LiveReloadServer, config: MkDocsConfig, **_: Any) -> LiveRe
         live.pool.prepare()
         running.append(live)
         server.set_app(live)
+        server.request_queue_size = (
+            128  # five callers at a time are not many for a page with its files
+        )
     return server
 
 

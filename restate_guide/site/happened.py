@@ -310,6 +310,7 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
         code: the listing of its snippet, if the page doesn't show it elsewhere.
     """
     claim = entry.aside(name)
+    variant = claim.snippet if claim.snippet in ("do", "dont") else None
     which: Content = (
         label(claim.snippet)
         if claim.snippet in ("do", "dont")
@@ -325,7 +326,7 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
             el(
                 "div",
                 trace(entry, claim.trace, line),
-                class_=classes("run", claim.snippet if claim.snippet in ("do", "dont") else None),
+                class_=classes("run", variant),
             ),
             class_="more seen",
         ),
