@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from restate_guide import catalogue
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     PLAIN,
@@ -258,6 +259,7 @@ def test_uses_a_server_that_already_runs_and_leaves_it_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proof = load(CHARGE_TWICE)
+    questions = catalogue.questions(catalogue.find("RDD102", catalogue.rules()))
 
     async def run_on_it() -> None:
         async with second_server(tmp_path) as (ingress, admin), laboratory() as lab:
@@ -270,7 +272,7 @@ def test_uses_a_server_that_already_runs_and_leaves_it_as_it_was(
                         if (await client.get(f"{admin}/health")).is_success:
                             break
                     await asyncio.sleep(0.02)
-                proven = await prove(lab, proof)
+                proven = await prove(lab, proof, questions)
                 assert proven.failures() == []
                 assert dumps(proven.evidence()) == (CHARGE_TWICE / "evidence.json").read_text()
                 assert (await client.get(f"{admin}/deployments")).json()["deployments"] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from restate_guide.lab.outside import Outside, Received
+from tests.conftest import apart
 
 
 def test_an_outside_fails_after_some_requests_and_is_well_again() -> None:
@@ -16,4 +17,4 @@ def test_an_outside_fails_after_some_requests_and_is_well_again() -> None:
         service.fail("POST /digests", times=1, status=410, after=2)
         return [(await service.receive("POST /digests", None, None, {}))[0] for _ in range(4)]
 
-    assert asyncio.run(statuses()) == [201, 201, 410, 201]
+    assert apart(asyncio.run, statuses()) == [201, 201, 410, 201]

@@ -31,7 +31,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
-from tests.conftest import Lab
+from tests.conftest import Lab, apart
 
 FOLDER = ROOT / "snippets" / "recipes"
 Prove = Callable[[LabInProof], Coroutine[None, None, None]]
@@ -349,4 +349,4 @@ def test_sleep_until_refuses_a_time_without_a_zone(recipes: Callable[..., Module
 
     sleeps = recipes("sleep_until")
     with pytest.raises(ValueError, match="no time zone"):
-        asyncio.run(sleeps.sleep_until(None, datetime(2026, 11, 24)))
+        apart(asyncio.run, sleeps.sleep_until(None, datetime(2026, 11, 24)))

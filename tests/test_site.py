@@ -19,6 +19,7 @@ from restate_guide.catalogue import Rule
 from restate_guide.lab import evidence
 from restate_guide.lab.evidence import Observed
 from restate_guide.site.elements import prose
+from restate_guide.site.story import stories
 from restate_guide.site.words import symptom
 from tests.browser import RULE, Site, longest_rule
 
@@ -141,9 +142,21 @@ def shows(rule: Rule, run: Node, observed: Observed) -> None:
     told = "".join(node.words for node in run.all("attempt"))
     for number in numbers:
         assert re.search(rf"(Attempts?|and|to) {number}\b|Attempts \d+ to", told), rule.id
-    sent = [effect for effect in trace.effects if effect.attempt]
-    attempts = [attempt for invocation in trace.invocations for attempt in invocation.attempts]
-    changed = [moment for attempt in attempts for moment in attempt.moments if moment.what == "row"]
+    # Attempts that did the same one after another are told once, by the first of them.
+    told_of = {
+        (story.invocation.id, attempt.numbers[0])
+        for story in stories(trace)
+        for attempt in story.attempts
+    }
+    sent = [effect for effect in trace.effects if (effect.invocation, effect.attempt) in told_of]
+    changed = [
+        moment
+        for invocation in trace.invocations
+        for attempt in invocation.attempts
+        if (invocation.id, attempt.number) in told_of
+        for moment in attempt.moments
+        if moment.what == "row"
+    ]
     effects = len(run.all("effect"))
     assert effects == len(sent) + len(changed), f"{rule.id}: the story lacks an effect"
     rows = [row for row in run if row.tag == "tr"]
