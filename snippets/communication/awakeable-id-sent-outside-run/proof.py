@@ -17,14 +17,13 @@ STIMULUS = REPLAY_EVERY_AWAIT
 MAIL = "POST /emails"
 APPROVED = Holds(answers=["Rome: approved"], effects={MAIL: 1})
 EXPECTED = {"do": APPROVED, "dont": EffectRepeated(MAIL, times=2)}
-MAILED = "select id from sys_journal where entry_type = 'Notification: Run'"
 
 
 async def prove(lab: Lab) -> None:
     approving = asyncio.create_task(lab.call("Trips/approve", "Rome"))
     await lab.until_effect(MAIL)
     if lab.snippet == "do":
-        await lab.until_row(MAILED)  # a step has two entries, and she comes after both
+        await lab.until_result("Run mail")  # she decides while an attempt waits
     link = lab.outside.ledger[0].body["link"]
     await lab.resolve_awakeable(link.rpartition("/")[2], "approved")
     await approving
