@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,7 +102,13 @@ def split_front_matter(page: Path) -> tuple[dict[str, Any], str]:
     found = re.match(r"---\n(.*?)\n---\n(.*)", text, re.S)
     if found is None:
         raise CatalogueError(f"{page} has no front matter.")
-    return yaml.safe_load(found[1]), found[2]
+    return dict(_fields(found[1])), found[2]
+
+
+@functools.lru_cache(maxsize=512)
+def _fields(front_matter: str) -> dict[str, Any]:
+    """What a front matter says; kept, as reading all of them takes longer than all else of a rule."""
+    return dict(yaml.safe_load(front_matter))
 
 
 def read(page: Path, root: Path = ROOT) -> Rule:

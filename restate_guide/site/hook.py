@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 from material.plugins.search.plugin import SearchIndex
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
@@ -84,6 +85,23 @@ class QuickIndex(SearchIndex):  # type: ignore[misc]  # Material has no types
             self.entries += known[1]
 
 
+class Compiled(BytecodeCache):
+    """Templates, compiled: each build has an environment of its own, which would compile them anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+of_the_theme, of_docstrings = Compiled(), Compiled()
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Called when the plugins are ready."""
     search: Any = config.plugins["material/search"]
@@ -101,6 +119,8 @@ def on_pre_build(config: MkDocsConfig) -> None:
         by_folder.setdefault(Path(name).parent, []).append((name, changed))
         by_folder.setdefault(Path(name), []).append((name, changed))
     by_rule = {r.id: (*by_folder[r.folder], *by_folder[r.page]) for r in rules}
+    docstrings: Any = config.plugins["mkdocstrings"]
+    docstrings.get_handler("python").env.bytecode_cache = of_docstrings
     sources[:] = [Sources(rules, by_rule, everything)]
 
 
@@ -134,7 +154,8 @@ def render(
 
 
 def on_env(env: Environment, files: Files, **_: Any) -> Environment:
-    """Gives the menu its pages by their files: looking through all of them for each page is slow."""
+    """Gives templates what they need to be quick; the menu finds its pages by their files."""
+    env.bytecode_cache = of_the_theme
     env.globals["page_at"] = {file.src_uri: file.page for file in files.documentation_pages()}
     return env
 
