@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
-from material.plugins.search.plugin import SearchIndex
+from material.plugins.search.plugin import SearchIndex  # type: ignore[import-untyped]
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
@@ -113,7 +113,8 @@ def on_pre_build(config: MkDocsConfig) -> None:
     """Looks once at all that pages are made from."""
     root = catalogue.ROOT
     rules = tuple(catalogue.rules(root))
-    everything = tuple(files_of(root / "docs")) + tuple(files_of(root / "snippets"))
+    folders = (root / "docs" / "rules", root / "docs" / "symptoms", root / "snippets")
+    everything = tuple(file for folder in folders if folder.is_dir() for file in files_of(folder))
     by_folder: dict[Path, list[tuple[str, int]]] = {}
     for name, changed in everything:
         by_folder.setdefault(Path(name).parent, []).append((name, changed))
