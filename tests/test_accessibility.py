@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser import RULE, longest_rule
 
-pytestmark = pytest.mark.browser
+# In one process: one browser, and one window for each size and scheme.
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("accessibility")]
 
 STANDARD = {
     "type": "tag",

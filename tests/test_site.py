@@ -23,6 +23,9 @@ from restate_guide.site.story import stories
 from restate_guide.site.words import symptom
 from tests.browser import RULE, Site, longest_rule
 
+# In one process: a page is parsed once, and what is open in the browser stays open.
+pytestmark = pytest.mark.xdist_group("site")
+
 ROOT = Path(__file__).parent.parent
 PAGES = ("", RULE, "rules/determinism/")
 """The front page, a rule, a chapter: one of each kind."""
