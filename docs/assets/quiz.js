@@ -34,7 +34,7 @@
   const next = element("button", { type: "button", class: "next" }, "Next");
   const again = element("button", { type: "button", class: "again" }, "Forget the score");
   const bar = element("div", { class: "quiz" }, told, again);
-  const below = element("div", { class: "quiz" }, result, next);
+  const below = element("div", { class: "quiz" }, next, result);
   questions[0].before(bar);
   questions.at(-1).after(below);
 

@@ -76,6 +76,7 @@ def corrects(entries: Sequence[Entry]) -> list[Element]:
                 _seen(evidence.stimulus, evidence.dont.verdict.short),
                 [_seen(aside.sentence, aside.verdict.short) for aside in evidence.asides.values()],
                 class_="seen-instead",
+                data_search_exclude="true",
             ),
             el("p", rule_link(rule)),
         ]

@@ -36,12 +36,17 @@ def facts(entry: Entry) -> Element:
     rule = entry.rule
     return definitions(
         [
-            ("Symptom", [symptom_link(rule.symptom), ". ", symptom(rule.symptom).seen]),
+            ("Symptom", [symptom_link(rule.symptom), ". ", seen(rule.symptom)]),
             ("Severity", [severity(rule.severity), f": {SEVERITY[rule.severity]}"]),
             ("Chapter", chapter_link(rule.chapter)),
         ],
         class_="facts",
     )
+
+
+def seen(kind: str) -> Element:
+    """What somebody sees who has the symptom; search has it from the symptom's page, once."""
+    return el("span", symptom(kind).seen, data_search_exclude="true")
 
 
 def severity(level: str) -> Element:
