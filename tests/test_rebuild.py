@@ -32,7 +32,7 @@ class Site:
             "docs_dir": str(self.docs),
             "site_dir": str(self.out),
             "theme": {"name": "material"},
-            "hooks": [str(ROOT / "restate_guide/site/hook.py")],
+            "hooks": [str(ROOT / "restate_guide/site/rebuild.py")],
             "plugins": ["search", "mkdocstrings"],
             "markdown_extensions": [{"restate_guide.site.extension": {"root": str(root)}}, "toc"],
         }

@@ -171,6 +171,40 @@ def shows(rule: Rule, run: Node, observed: Observed) -> None:
         assert failure.code in run.text, rule.id
 
 
+def test_a_rule_names_others_with_its_symptom_and_the_nearest_first(site: Site) -> None:
+    chapters = list(catalogue.CHAPTERS)
+    for rule, page in rule_pages(site):
+        (colophon,) = page.all("colophon")
+        rows = [row for row in colophon if row.tag == "div" and "Same symptom" in row.words]
+        named = [node.words for row in rows for node in row.all("rule-link")]
+        alike = {
+            other.id: abs(chapters.index(other.chapter) - chapters.index(rule.chapter))
+            for other in catalogue.rules()
+            if other.symptom == rule.symptom and other.id not in (rule.id, *rule.related)
+        }
+        ids = [words.split()[0] for words in named]
+        assert len(ids) == min(len(alike), 6), rule.id
+        assert [alike[each] for each in ids] == sorted(alike.values())[: len(ids)], rule.id
+        rest = [node for row in rows for node in row if f"/{rule.symptom}/" in href(node)]
+        assert len(rest) == (len(alike) > 6), f"{rule.id}: the way to the rest"
+
+
+def href(node: Node) -> str:
+    return node.attributes.get("href", "")
+
+
+def test_both_files_of_a_pair_can_be_opened_and_saved(site: Site) -> None:
+    for rule, page in rule_pages(site):
+        for variant in ("dont", "do"):
+            (side,) = page.all("side", variant)
+            (opened,), (saved,) = side.all("file"), side.all("download")
+            name = saved.attributes["download"]
+            assert name == f"{rule.id.lower()}_{variant}.py"
+            for link in (opened, saved):
+                file = site.folder / rule.url / href(link)
+                assert file.read_text() == rule.snippet(variant), rule.id
+
+
 def test_links_lead_to_pages_files_and_lines_that_are_there(site: Site) -> None:
     broken = []
     for folder in (site.folder, site.offline):

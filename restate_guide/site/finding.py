@@ -59,9 +59,7 @@ def _question(number: int, entry: Entry) -> Element:
     rule, observed = entry.rule, entry.evidence.dont
     source = without_docstring(rule.snippet("dont"))
     guilty = guilty_lines(rule.snippet("dont"), rule.snippet("do"))
-    lines: list[Content] = [
-        el("span", text + "\n", class_="l", data_line=str(at)) for at, text in source
-    ]
+    lines: list[Content] = [el("span", text + "\n", class_="l") for _, text in source]
     return el(
         "section",
         el("h2", f"Question {number}", id=f"question-{number}"),
@@ -75,6 +73,7 @@ def _question(number: int, entry: Entry) -> Element:
             class_="more answer",
         ),
         class_="question",
+        data_first=str(source[0][0]),
         data_guilty=" ".join(map(str, guilty)),
         data_search_exclude="true",
     )

@@ -60,7 +60,14 @@ def one(entry: book.Entry, variant: str) -> Element:
     observed = entry.evidence.dont if variant == "dont" else entry.evidence.do
     return el(
         "div",
-        el("p", label(variant), " ", verdict(observed.verdict), class_="verdict"),
+        el(
+            "p",
+            label(variant),
+            " ",
+            verdict(observed.verdict),
+            class_="verdict",
+            data_search_exclude="true" if variant == "do" else None,
+        ),
         trace(entry, observed.trace, line_links(entry.rule, variant)),
         class_=f"run {variant}",
     )
@@ -103,8 +110,15 @@ def steps_of(told: Sequence[Story], line: LineLink) -> Element:
 
 
 def calls(made: Sequence[Call]) -> Element:
-    """The calls at the ingress, and their answers."""
-    return el("ul", [el("li", _call(call)) for call in made], class_="calls")
+    """The calls at the ingress, and their answers; search is to find those that are errors."""
+    return el(
+        "ul",
+        [
+            el("li", _call(call), data_search_exclude="true" if call.status == 200 else None)
+            for call in made
+        ],
+        class_="calls",
+    )
 
 
 def _call(call: Call) -> list[Content]:
@@ -321,7 +335,11 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
         el(
             "details",
             el("summary", which, " ", el("span", claim.verdict.short, class_="measured")),
-            el("p", "Stimulus: ", claim.stimulus, ". ", claim.verdict.sentence),
+            el(
+                "p",
+                f"Stimulus: {claim.stimulus}. {claim.verdict.sentence}",
+                data_search_exclude="true" if claim.verdict.kind == "holds" else None,
+            ),
             code,
             el(
                 "div",
