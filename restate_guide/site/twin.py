@@ -5,6 +5,7 @@ It is made of the page's HTML, in which all that directives, includes and docstr
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,8 +36,9 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     return output
 
 
+@functools.lru_cache(maxsize=512)
 def markdown(html: str) -> str:
-    """A page's content as Markdown."""
+    """A page's content as Markdown; kept, as a save while the site is served changes few pages."""
     reader = _Reader()
     reader.feed(html)
     return "\n\n".join(_blocks(reader.open[0].children)) + "\n"
