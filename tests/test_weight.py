@@ -51,6 +51,10 @@ def test_the_heaviest_page_is_no_heavier_than_a_rule_may_be(site: Site) -> None:
     assert pages[heaviest] <= PAGE, f"{heaviest}: {pages[heaviest]} bytes"
 
 
+def test_the_pictures_of_the_readme_are_not_in_the_site(site: Site) -> None:
+    assert not list(site.folder.rglob("*phone*.png"))
+
+
 @pytest.mark.browser
 def test_a_page_asks_for_what_was_weighed_and_nothing_else(
     chromium: Browser, origin: str, site: Site
