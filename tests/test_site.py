@@ -387,6 +387,37 @@ def picture_brightness(png: bytes) -> float:
     return sum(zlib.decompress(data)[1:4]) / 3 / 255
 
 
+@pytest.mark.browser
+def test_the_quiz_knows_the_line_that_did_it(phone: Page, origin: str) -> None:
+    phone.goto(origin + "quiz/")
+    question = phone.locator(".question:visible")
+    first = int(question.get_attribute("data-first") or "")
+    guilty = int((question.get_attribute("data-guilty") or "").split()[0])
+    wrong = next(
+        at
+        for at, line in enumerate(question.locator(".l").all_inner_texts())
+        if line.startswith("import")
+    )
+    question.locator(".l").nth(wrong).click()
+    assert phone.locator(".result").inner_text() == "Not this one. Look again."
+    question.locator(".l").nth(guilty - first).click()
+    assert phone.locator(".result").inner_text() == "Found it."
+    assert question.locator(".answer").is_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("url", ["table/", "quiz/"])
+def test_nothing_jumps_when_a_script_takes_over(phone: Page, origin: str, url: str) -> None:
+    phone.add_init_script(
+        "window.shift = 0; new PerformanceObserver((list) => { for (const each of list.getEntries())"
+        " shift += each.value; }).observe({ type: 'layout-shift', buffered: true });"
+    )
+    phone.goto(origin + url)
+    phone.locator(".facets, .quiz").first.wait_for()
+    phone.wait_for_load_state("networkidle")
+    assert phone.evaluate("shift") < 0.1
+
+
 def search(page: Page, words: str) -> list[str]:
     """The headings of what search finds, best first."""
     field, results = page.locator(".md-search__input"), page.locator(".md-search-result__item")

@@ -46,9 +46,13 @@ def test_rule_pages_are_light(site: Site) -> None:
 
 
 def test_the_heaviest_page_is_no_heavier_than_a_rule_may_be(site: Site) -> None:
-    pages = {path: sum(map(weight, loaded(path))) for path in site.folder.rglob("*.html")}
+    pages = {path: sum(map(weight, loaded(path))) for path in site.folder.rglob("index.html")}
     heaviest = max(pages, key=lambda path: pages[path])
     assert pages[heaviest] <= PAGE, f"{heaviest}: {pages[heaviest]} bytes"
+
+
+def test_the_pictures_of_the_readme_are_not_in_the_site(site: Site) -> None:
+    assert not list(site.folder.rglob("*phone*.png"))
 
 
 @pytest.mark.browser
