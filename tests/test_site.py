@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html.parser
+import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -270,6 +271,12 @@ def test_pages_name_no_path_of_this_machine(site: Site) -> None:
     for path in site.folder.rglob("*"):
         if path.suffix in {".html", ".json", ".js", ".css", ".xml"}:
             assert str(ROOT) not in path.read_text(), path
+
+
+def test_every_include_is_replaced_by_its_file(site: Site) -> None:
+    """A formatter that doesn't know `--8<--` spoils it, and the page then shows the line."""
+    for page in json.loads((site.folder / "search/search_index.json").read_text())["docs"]:
+        assert "--8" not in page["text"], page["location"]
 
 
 # In a browser
