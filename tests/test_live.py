@@ -7,16 +7,9 @@ import contextlib
 import http.server
 import json
 import os
-import re
 import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -26,98 +19,11 @@ from restate_guide.catalogue import ROOT
 from restate_guide.live.app import LARGEST
 from tests.browser import launch
 from tests.conftest import apart
+from tests.served import LIMIT, RULE, Json, Served, until
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live")]
 
-Json = dict[str, Any]
-LIMIT = 60.0
-"""Seconds; a bound on a hang."""
-RULE = "RDD102"
-DONT = (ROOT / "snippets/determinism/run-action-not-idempotent/dont.py").read_text()
-DO = (ROOT / "snippets/determinism/run-action-not-idempotent/do.py").read_text()
-
-
-class Served:
-    """A `mkdocs serve` of one page with the guide's hook."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        (folder / "docs").mkdir()
-        (folder / "docs" / "index.md").write_text(
-            '<meta name="guide-live" content="">\n\nA page.\n'
-        )
-        hook = ROOT / "restate_guide" / "live" / "hook.py"
-        (folder / "mkdocs.yml").write_text(f"site_name: live\nhooks: ['{hook}']\n")
-        (folder / "tmp").mkdir()
-        self.folder = folder
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "serve.log"
-        command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", f"127.0.0.1:{self.port}"]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={**os.environ, "TMPDIR": str(folder / "tmp"), **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        until(lambda: "Serving on" in self.log.read_text())
-
-    @property
-    def token(self) -> str:
-        found = re.search(r'name="guide-live" content="([^"]+)"', httpx.get(self.url).text)
-        assert found
-        return found[1]
-
-    def headers(self) -> dict[str, str]:
-        return {
-            "origin": self.url,
-            "sec-fetch-site": "same-origin",
-            "x-guide-token": self.token,
-            "content-type": "application/json",
-        }
-
-    def run(self, **request: str) -> list[Json]:
-        """A run to its end."""
-        body = json.dumps({"rule": RULE, "variant": "dont", **request})
-        answer = httpx.post(
-            f"{self.url}/-/run", content=body, headers=self.headers(), timeout=LIMIT
-        )
-        assert answer.status_code == 200, answer.text
-        return [json.loads(line) for line in answer.text.splitlines()]
-
-    def descendants(self) -> set[int]:
-        """All processes that belong to it: by its temporary folder, which they inherit or work in."""
-        mark = str(self.folder).encode()
-        found = set()
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (process / "environ").read_bytes() + (process / "cmdline").read_bytes():
-                    found.add(int(process.name))
-        return found - {os.getpid()}
-
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("served"))
-    yield served
-    served.end()
+DONT, DO = RULE.snippet("dont"), RULE.snippet("do")
 
 
 def verdict(events: list[Json]) -> Json:
@@ -165,7 +71,7 @@ def test_this_machines_names_are_served(served: Served) -> None:
     assert answer.status_code == 200
 
 
-BODY = json.dumps({"rule": RULE, "variant": "dont"})
+BODY = json.dumps({"rule": RULE.id, "variant": "dont"})
 
 
 @pytest.mark.parametrize(
@@ -182,10 +88,10 @@ BODY = json.dumps({"rule": RULE, "variant": "dont"})
         ({}, " " * (LARGEST + 1), 413),
         ({}, "{", 400),
         ({}, "[]", 400),
-        ({}, json.dumps({"rule": RULE, "variant": "proof"}), 400),
-        ({}, json.dumps({"rule": RULE, "variant": "../do"}), 400),
-        ({}, json.dumps({"rule": RULE, "variant": "do", "folder": "/"}), 400),
-        ({}, json.dumps({"rule": RULE, "variant": "do", "code": 1}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "proof"}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "../do"}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "do", "folder": "/"}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "do", "code": 1}), 400),
         ({}, json.dumps({"rule": "../../etc", "variant": "do"}), 404),
         ({}, json.dumps({"rule": "RDD999", "variant": "do"}), 404),
     ],
@@ -327,7 +233,7 @@ def test_memory_is_bounded(served: Served) -> None:
 
 def test_a_reader_who_leaves_ends_the_run(served: Served) -> None:
     code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
-    body = json.dumps({"rule": RULE, "variant": "dont", "code": code})
+    body = json.dumps({"rule": RULE.id, "variant": "dont", "code": code})
     idle = len(served.descendants())
     with httpx.stream(
         "POST", f"{served.url}/-/run", content=body, headers=served.headers(), timeout=LIMIT
@@ -362,7 +268,7 @@ def test_fifty_at_once_are_two_runs_and_refusals(served: Served) -> None:
 def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: int) -> None:
     served = Served(tmp_path)
     code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
-    body = json.dumps({"rule": RULE, "variant": "dont", "code": code})
+    body = json.dumps({"rule": RULE.id, "variant": "dont", "code": code})
     with (
         contextlib.suppress(httpx.TransportError),
         httpx.stream(
@@ -383,7 +289,7 @@ def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: 
 def test_guide_live_0_serves_pages_without_runs(tmp_path: Path) -> None:
     served = Served(tmp_path, GUIDE_LIVE="0")
     try:
-        assert 'name="guide-live" content=""' in httpx.get(served.url).text
+        assert 'name="guide-live" content=""' in httpx.get(served.page).text
         answer = httpx.post(f"{served.url}/-/run", content=BODY)
         assert answer.status_code == 404
     finally:
