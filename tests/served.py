@@ -67,7 +67,9 @@ class Served:
 
     @property
     def token(self) -> str:
-        found = re.search(r'name="guide-live" content="([^"]+)"', httpx.get(self.page).text)
+        found = re.search(
+            r'name="guide-live" content="([^"]+)"', httpx.get(self.page, timeout=LIMIT).text
+        )
         assert found
         return found[1]
 

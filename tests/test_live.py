@@ -61,13 +61,15 @@ def test_an_error_in_the_code_comes_with_its_line(served: Served) -> None:
 @pytest.mark.parametrize("host", ["evil.test", "evil.test:{port}", "127.0.0.1:1", "localhost", ""])
 @pytest.mark.parametrize("path", ["/", "/-/run", "/livereload/1/1", "/no-such-page/"])
 def test_a_foreign_host_gets_nothing(served: Served, host: str, path: str) -> None:
-    answer = httpx.get(served.url + path, headers={"host": host.format(port=served.port)})
+    answer = httpx.get(
+        served.url + path, headers={"host": host.format(port=served.port)}, timeout=LIMIT
+    )
     assert answer.status_code == 421
     assert "guide-live" not in answer.text
 
 
 def test_this_machines_names_are_served(served: Served) -> None:
-    answer = httpx.get(served.url, headers={"host": f"localhost:{served.port}"})
+    answer = httpx.get(served.url, headers={"host": f"localhost:{served.port}"}, timeout=LIMIT)
     assert answer.status_code == 200
 
 
@@ -100,7 +102,7 @@ def test_a_request_that_is_not_ours_is_refused(
     served: Served, changed: dict[str, str], body: str, status: int
 ) -> None:
     headers = {**served.headers(), **changed}
-    answer = httpx.post(f"{served.url}/-/run", content=body, headers=headers)
+    answer = httpx.post(f"{served.url}/-/run", content=body, headers=headers, timeout=LIMIT)
     assert answer.status_code == status
     assert answer.json()["error"]
     assert "access-control-allow-origin" not in answer.headers
@@ -109,7 +111,9 @@ def test_a_request_that_is_not_ours_is_refused(
 @pytest.mark.parametrize("missing", ["origin", "x-guide-token", "content-type"])
 def test_a_request_that_lacks_something_is_refused(served: Served, missing: str) -> None:
     headers = {name: value for name, value in served.headers().items() if name != missing}
-    assert httpx.post(f"{served.url}/-/run", content=BODY, headers=headers).status_code in (
+    assert httpx.post(
+        f"{served.url}/-/run", content=BODY, headers=headers, timeout=LIMIT
+    ).status_code in (
         403,
         415,
     )
@@ -117,10 +121,10 @@ def test_a_request_that_lacks_something_is_refused(served: Served, missing: str)
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
 def test_other_methods_run_nothing(served: Served, method: str) -> None:
-    answer = httpx.request(method, f"{served.url}/-/run", headers=served.headers())
+    answer = httpx.request(method, f"{served.url}/-/run", headers=served.headers(), timeout=LIMIT)
     assert answer.status_code == 405
     if method not in ("GET", "HEAD"):
-        assert httpx.request(method, served.url).status_code == 405
+        assert httpx.request(method, served.url, timeout=LIMIT).status_code == 405
 
 
 ATTACK = """async ([url, token]) => {
@@ -223,7 +227,7 @@ def test_an_endless_print_is_ended(served: Served) -> None:
     assert any(event["kind"] == "error" and "Ended" in event["text"] for event in events), events[
         -1
     ]
-    assert httpx.get(served.url).status_code == 200
+    assert httpx.get(served.url, timeout=LIMIT).status_code == 200
 
 
 def test_memory_is_bounded(served: Served) -> None:
@@ -289,8 +293,8 @@ def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: 
 def test_guide_live_0_serves_pages_without_runs(tmp_path: Path) -> None:
     served = Served(tmp_path, GUIDE_LIVE="0")
     try:
-        assert 'name="guide-live" content=""' in httpx.get(served.page).text
-        answer = httpx.post(f"{served.url}/-/run", content=BODY)
+        assert 'name="guide-live" content=""' in httpx.get(served.page, timeout=LIMIT).text
+        answer = httpx.post(f"{served.url}/-/run", content=BODY, timeout=LIMIT)
         assert answer.status_code == 404
     finally:
         served.end()
