@@ -81,14 +81,26 @@ class Served:
             "content-type": "application/json",
         }
 
+    def events(self, **request: str) -> Iterator[Json]:
+        """What happens in a run, as it comes."""
+        body = json.dumps({"rule": RULE.id, "variant": "dont", **request})
+        with httpx.stream(
+            "POST", f"{self.url}/-/run", content=body, headers=self.headers(), timeout=LIMIT
+        ) as answer:
+            assert answer.status_code == 200, answer.read()
+            for line in answer.iter_lines():
+                yield json.loads(line)
+
     def run(self, **request: str) -> list[Json]:
         """A run to its end."""
-        body = json.dumps({"rule": RULE.id, "variant": "dont", **request})
-        answer = httpx.post(
-            f"{self.url}/-/run", content=body, headers=self.headers(), timeout=LIMIT
-        )
-        assert answer.status_code == 200, answer.text
-        return [json.loads(line) for line in answer.text.splitlines()]
+        return list(self.events(**request))
+
+    def held(self) -> tuple[int, int]:
+        """What the serving process holds: its open files, and bytes of memory."""
+        process = Path(f"/proc/{self.process.pid}")
+        resident = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
+        assert resident
+        return len(list((process / "fd").iterdir())), int(resident[1]) * 1024
 
     def descendants(self) -> set[int]:
         """All processes that belong to it: by its temporary folder, which they inherit or work in."""

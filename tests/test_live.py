@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -53,6 +55,33 @@ def test_an_error_in_the_code_comes_with_its_line(served: Served) -> None:
     assert failed["line"] == broken.splitlines().index("import no_such_module") + 1
     assert "ModuleNotFoundError" in failed["text"]
     assert str(ROOT) not in failed["text"], "only the reader's own lines"
+
+
+# How soon, and how often
+
+
+def test_a_run_begins_soon(served: Served) -> None:
+    """The soonest of some: beside other tests, a machine may be too busy to begin one at once."""
+    took = []
+    for _ in range(3):
+        asked = time.monotonic()
+        events = served.events()
+        next(event for event in events if event["kind"] not in ("beat", "ready"))
+        took.append(time.monotonic() - asked)
+        assert verdict(list(events))["harm"] == "there"
+    assert min(took) <= 0.5, took
+
+
+@pytest.mark.timeout(300)
+def test_run_after_run_leaves_the_server_as_it_was(served: Served) -> None:
+    served.run()  # what is loaded once is loaded
+    files, memory = served.held()
+    with ThreadPoolExecutor(2) as two:
+        variants = ["dont", "do"] * 10
+        runs = two.map(lambda variant: verdict(served.run(variant=variant))["harm"], variants)
+        assert list(runs) == ["there", "gone"] * 10
+    until(lambda: served.held()[0] <= files)
+    assert served.held()[1] - memory < 8 << 20
 
 
 # Who may ask

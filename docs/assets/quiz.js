@@ -67,7 +67,7 @@
 
   const answer = (question, line) => {
     const guilty = question.dataset.guilty.split(" ");
-    if (!question.querySelector(".answer").hidden) return;
+    if (!question.querySelector(".answer").hidden || line.classList.contains("wrong")) return;
     tries += 1;
     const right = guilty.includes(line.dataset.line);
     line.classList.add(right ? "right" : "wrong");
