@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from restate_guide import catalogue
 from restate_guide.catalogue import Rule
@@ -96,6 +96,7 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Debian's Chromium, for which no other host than this one exists."""
+    expect.set_options(timeout=30_000)  # milliseconds: a bound on a hang, on a busy machine too
     browser = launch(playwright, "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
     yield browser
     browser.close()

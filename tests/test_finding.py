@@ -127,7 +127,7 @@ def test_columns_sort_up_and_down(table: Page) -> None:
 
 
 def test_the_address_keeps_it_all(table: Page) -> None:
-    table.get_by_label("Words").fill("charge key")
+    table.get_by_label("Words").fill("charge")
     facet(table, "high").click()
     facet(table, "high").click()
     facet(table, "Determinism").click()
@@ -137,7 +137,7 @@ def test_the_address_keeps_it_all(table: Page) -> None:
     assert before == sorted(before, reverse=True)
     table.reload(wait_until="domcontentloaded")
     assert shown(table) == before
-    assert table.get_by_label("Words").input_value() == "charge key"
+    assert table.get_by_label("Words").input_value() == "charge"
     assert facet(table, "high").get_attribute("aria-pressed") == "mixed"
 
 
@@ -248,7 +248,7 @@ def test_the_score_is_kept_in_this_browser_only(quiz: Page) -> None:
     asked: list[str] = []
     quiz.on("request", lambda request: asked.append(request.url))
     lines(quiz, guilty=True).first.click()
-    assert asked == []
+    assert [url for url in asked if not url.endswith("favicon.svg")] == []
     assert quiz.context.cookies() == []
     kept = quiz.evaluate("({...localStorage})")
     assert kept["guide.quiz"] == '{"asked":1,"right":1}'
