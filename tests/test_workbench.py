@@ -221,7 +221,11 @@ def test_a_download_runs_by_itself(dont: Locator, page: Page, tmp_path: Path) ->
         try:
             until(lambda: bool(registered) or running.poll() is not None)
             assert f"http://127.0.0.1:{port}" in registered[0]
-            described = httpx.get(f"http://127.0.0.1:{port}/discover", timeout=LIMIT).text
+            described = httpx.get(
+                f"http://127.0.0.1:{port}/discover",
+                headers={"accept": "application/vnd.restate.endpointmanifest.v3+json"},
+                timeout=LIMIT,
+            ).text
             assert '"Checkout"' in described
         finally:
             running.send_signal(signal.SIGINT)  # as Ctrl-C does
