@@ -73,7 +73,7 @@
 
   const answer = (question, line) => {
     const guilty = guiltyLines(question);
-    if (!question.querySelector(".answer").hidden) return;
+    if (!question.querySelector(".answer").hidden || line.classList.contains("wrong")) return;
     tries += 1;
     const right = guilty.includes(line);
     line.classList.add(right ? "right" : "wrong");

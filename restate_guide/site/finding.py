@@ -100,7 +100,9 @@ def guilty_lines(dont: str, do: str) -> list[int]:
     rows = code.rows(dont, do)
     first = without_docstring(dont)[0][0]
     changed = [
-        row[0].number for row in rows if row[0] and row[0].changed and row[0].number >= first
+        row[0].number
+        for row in rows
+        if row[0] and row[0].changed and row[0].tokens and row[0].number >= first
     ]
     if changed:
         return changed
