@@ -13,9 +13,8 @@ import pytest
 
 from restate_guide.lab import Laboratory, laboratory
 from tests.browser import chromium, origin, playwright, site
-from tests.served import served
 
-__all__ = ["Lab", "chromium", "lab", "origin", "playwright", "served", "site"]
+__all__ = ["Lab", "chromium", "lab", "origin", "playwright", "site"]
 
 T = TypeVar("T")
 

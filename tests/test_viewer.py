@@ -14,8 +14,7 @@ from restate_guide.site.links import line_id
 from restate_guide.site.story import Code, Step, stories
 from tests.browser import ROOT, RULE, Site
 
-# In one process: one browser, one window.
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("viewer")]
+pytestmark = pytest.mark.browser
 
 ENTRIES = list(open_book(ROOT).entries.values())
 VARIANTS = ("dont", "do")

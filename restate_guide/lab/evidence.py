@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -194,10 +193,4 @@ def read(path: Path) -> Evidence:
     Raises:
         pydantic.ValidationError: it isn't one, or one of another version of the guide.
     """
-    return _parsed(path.read_text())
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> Evidence:
-    """The evidence that a file holds; kept, as a server of the site reads all of them at each save."""
-    return _adapter.validate_json(text)
+    return _adapter.validate_json(path.read_text())

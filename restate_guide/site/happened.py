@@ -14,7 +14,6 @@ from restate_guide.site.elements import Content, classes, el, prose
 from restate_guide.site.links import line_id
 from restate_guide.site.pair import label
 from restate_guide.site.story import (
-    UNKNOWN,
     Code,
     Mark,
     Step,
@@ -32,9 +31,9 @@ LONG = 26
 """From so many steps on, the attempts in the middle of a run are folded away."""
 
 SPOKEN = {
-    "written": "journal: writes entry",
-    "read": "journal: reads entry",
-    "refused": "journal: differs,",
+    "written": "journal: writes",
+    "read": "journal: reads",
+    "refused": "journal: differs at",
     "came about": "outside: number",
     "too often": "outside: too often, number",
     "known": "outside: known",
@@ -42,16 +41,6 @@ SPOKEN = {
     "logged": "log: number",
 }
 """What a mark says to who can't see it."""
-
-TOO_OFTEN_LOGGED = "log: too often, number"
-
-UNITS = {
-    "worker blocked for at least": "s",
-    "key blocked for at least": "s",
-    "answered after at least": "s",
-    "journal grew to at least": "entries",
-}
-"""In what the lab counts that a proof measured."""
 
 LineLink = Callable[[int], Content]
 """How a step refers to a line of the snippet."""
@@ -71,14 +60,7 @@ def one(entry: book.Entry, variant: str) -> Element:
     observed = entry.evidence.dont if variant == "dont" else entry.evidence.do
     return el(
         "div",
-        el(
-            "p",
-            label(variant),
-            " ",
-            verdict(observed.verdict),
-            class_="verdict",
-            data_search_exclude="true" if variant == "do" else None,
-        ),
+        el("p", label(variant), " ", verdict(observed.verdict), class_="verdict"),
         trace(entry, observed.trace, line_links(entry.rule, variant)),
         class_=f"run {variant}",
     )
@@ -121,15 +103,8 @@ def steps_of(told: Sequence[Story], line: LineLink) -> Element:
 
 
 def calls(made: Sequence[Call]) -> Element:
-    """The calls at the ingress, and their answers; search is to find those that are errors."""
-    return el(
-        "ul",
-        [
-            el("li", _call(call), data_search_exclude="true" if call.status == 200 else None)
-            for call in made
-        ],
-        class_="calls",
-    )
+    """The calls at the ingress, and their answers."""
+    return el("ul", [el("li", _call(call)) for call in made], class_="calls")
 
 
 def _call(call: Call) -> list[Content]:
@@ -148,9 +123,7 @@ def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
     heading = el(
         "p",
         el("strong", found.target),
-        f" {found.id}, called by {found.invoked_by}, {found.status}"
-        if found.status != UNKNOWN
-        else f" {found.id}, of which the server knows nothing at the end",
+        f" {found.id}, called by {found.invoked_by}, {found.status}",
         None if story.attempts else ": no attempt of it begins",
         class_="invocation",
     )
@@ -180,7 +153,7 @@ def _numbers(told: Told) -> str:
 
 def _about(told: Told) -> str:
     replays = (
-        "replays nothing"
+        "replays nothing yet"
         if told.known_entries <= 1
         else f"replays {told.known_entries} journal entries"
     )
@@ -196,7 +169,7 @@ def step(told: Step, line: LineLink) -> Element:
         "li",
         el("span", numbers, class_="at"),
         el("span", words(told.words), class_="what"),
-        mark(told.mark, told.kind) if told.mark else None,
+        mark(told.mark) if told.mark else None,
         class_=told.kind,
     )
 
@@ -205,13 +178,11 @@ def words(said: Words) -> list[Content]:
     return [el("code", word.text) if isinstance(word, Code) else word for word in said]
 
 
-def mark(made: Mark, kind: str) -> Element:
+def mark(made: Mark) -> Element:
     """A square in the journal's lane or a disc in the outside's, filled if something was made."""
-    is_line = (kind, made.how) == ("line", "too often")
-    spoken = TOO_OFTEN_LOGGED if is_line else SPOKEN[made.how]
     return el(
         "span",
-        el("span", f" – {spoken} ", class_="spoken"),
+        el("span", f" – {SPOKEN[made.how]} ", class_="spoken"),
         made.text,
         class_=f"mark {made.how.replace(' ', '-')}",
     )
@@ -306,15 +277,11 @@ def measured(recorded: Trace) -> Element:
     return el(
         "ul",
         [
-            el("li", f"Measured: {name} ", el("code", compact(value)), unit(name))
+            el("li", f"Measured: {name} ", el("code", compact(value)))
             for name, value in recorded.measured.items()
         ],
         class_="calls",
     )
-
-
-def unit(name: str) -> str | None:
-    return f" {UNITS[name]}" if name in UNITS else None
 
 
 def folded(summary: Content, *content: Content) -> Element:
@@ -354,11 +321,7 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
         el(
             "details",
             el("summary", which, " ", el("span", claim.verdict.short, class_="measured")),
-            el(
-                "p",
-                f"Stimulus: {claim.stimulus}. {claim.verdict.sentence}",
-                data_search_exclude="true" if claim.verdict.kind == "holds" else None,
-            ),
+            el("p", "Stimulus: ", claim.stimulus, ". ", claim.verdict.sentence),
             code,
             el(
                 "div",
