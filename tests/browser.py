@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from restate_guide import catalogue
 from restate_guide.catalogue import Rule
@@ -22,6 +23,12 @@ from restate_guide.catalogue import Rule
 ROOT = Path(__file__).parent.parent
 RULE = "rules/determinism/run-action-not-idempotent/"
 """The rule that tests of a rule's page look at."""
+
+STANDARD = {
+    "type": "tag",
+    "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+}
+"""What pages are held to."""
 
 
 def longest_rule() -> Rule:
@@ -89,6 +96,7 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Debian's Chromium, for which no other host than this one exists."""
+    expect.set_options(timeout=30_000)  # milliseconds: a bound on a hang, on a busy machine too
     browser = launch(playwright, "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
     yield browser
     browser.close()
@@ -104,3 +112,13 @@ def launch(playwright: Playwright, names: str) -> Browser:
         executable_path="/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None,
         args=["--no-sandbox", f"--host-resolver-rules={names}"],
     )
+
+
+def findings(page: Page) -> list[str]:
+    """What axe finds, each with the element it finds it on."""
+    found = Axe().run(page, options={"runOnly": STANDARD, "resultTypes": ["violations"]})
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in found.response["violations"]
+        for node in violation["nodes"]
+    ]

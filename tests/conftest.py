@@ -13,8 +13,9 @@ import pytest
 
 from restate_guide.lab import Laboratory, laboratory
 from tests.browser import chromium, origin, playwright, site
+from tests.served import served
 
-__all__ = ["Lab", "chromium", "lab", "origin", "playwright", "site"]
+__all__ = ["Lab", "chromium", "lab", "origin", "playwright", "served", "site"]
 
 T = TypeVar("T")
 

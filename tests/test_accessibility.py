@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page
 
-from tests.browser import RULE, longest_rule
+from tests.browser import RULE, findings, longest_rule
 
-pytestmark = pytest.mark.browser
+# In one process: one browser, and one window for each size and scheme.
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("accessibility")]
 
-STANDARD = {
-    "type": "tag",
-    "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-}
 PAGES = (
     "",
     "rules/",
@@ -40,16 +36,6 @@ def page(request: pytest.FixtureRequest, chromium: Browser, scheme: str) -> Iter
         reduced_motion="reduce",
     ) as context:
         yield context.new_page()
-
-
-def findings(page: Page) -> list[str]:
-    """What axe finds, each with the element it finds it on."""
-    found = Axe().run(page, options={"runOnly": STANDARD, "resultTypes": ["violations"]})
-    return [
-        f"{violation['id']}: {node['target']} {node['failureSummary']}"
-        for violation in found.response["violations"]
-        for node in violation["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("url", PAGES)

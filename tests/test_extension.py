@@ -189,9 +189,9 @@ def test_a_rule_shows_its_pair_its_verdicts_and_its_trace(root: Path) -> None:
         "+ def charge (order , key ):",
         "Effect repeated POST /charges ×2 POST /charges came about 2 times.",
         "The worker dies.",
-        "Attempt 1 worker 1, replays nothing yet",
+        "Attempt 1 worker 1, replays nothing",
         "Attempt 2 worker 2, replays 2 journal entries",
-        "Step charge had begun, but its result is unknown: it runs again",
+        "Step charge had begun, but the journal holds no result of it: it runs again",
         "known, nothing comes about",
         "the server sees RT0010",
         "restate-server 1.7.12",
@@ -388,7 +388,7 @@ def test_many_answers_from_the_journal_are_told_as_one() -> None:
     trace = replace(
         TRACE, invocations=(replace(invocation, attempts=(attempt,), journal=journal),), effects=()
     )
-    assert told(trace) == ["1, 2, 3, 4, 5: all 5 from the journal"]
+    assert told(trace) == ["1, 2, 3, 4, 5: all from the journal"]
 
 
 def test_what_does_not_happen_is_told() -> None:
@@ -413,6 +413,41 @@ def test_what_does_not_happen_is_told() -> None:
         "The attempt is suspended, until the journal holds what it waits for",
         "Nothing more happens: the invocation stays suspended",
     ]
+
+
+def test_an_end_that_no_worker_heard_of_is_told() -> None:
+    """The server refuses a command, or breaks an attempt off: its log of errors has the reason."""
+    invocation = TRACE.invocations[0]
+    asked = (Moment("command", 2, 1, False, "SetState tea"),)
+    refused = Failure("TransientError", 500, "RT0017", "this handler type cannot write state", None)
+    attempts = (
+        Attempt(1, worker=1, known_entries=1, ends="output", moments=(*asked, Moment("output"))),
+        Attempt(
+            2, worker=1, known_entries=1, ends="suspended", moments=(*asked, Moment("suspended"))
+        ),
+    )
+    trace = replace(
+        TRACE,
+        invocations=(
+            replace(
+                invocation, status="paused", attempts=attempts, journal=(), failures=(refused,)
+            ),
+        ),
+        effects=(),
+    )
+    ends = "The server ends the attempt: RT0017 this handler type cannot write state"
+    assert told(trace) == [
+        "SetState tea is asked for",
+        "The handler returns",
+        ends,
+        "SetState tea is asked for",
+        f"{ends}; the server pauses the invocation",
+    ]
+    heard = replace(refused, code="RT0010")
+    unrefused = replace(trace.invocations[0], failures=(heard,))
+    assert "The attempt is suspended, until the journal holds what it waits for" in told(
+        replace(trace, invocations=(unrefused,))
+    )
 
 
 def test_what_comes_about_too_often_says_so() -> None:

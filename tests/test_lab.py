@@ -22,14 +22,10 @@ from restate_guide import catalogue
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     PLAIN,
-    EffectRepeated,
-    EffectUnwanted,
     Holds,
-    JournalMismatch,
     LabError,
     Result,
     SnippetError,
-    Trace,
     WaitsForever,
     laboratory,
     load,
@@ -37,12 +33,9 @@ from restate_guide.lab import (
 from restate_guide.lab import (
     Lab as LabInProof,
 )
-from restate_guide.lab.diagnosis import diagnose
-from restate_guide.lab.evidence import dumps, prove, read
+from restate_guide.lab.evidence import dumps, prove
 from restate_guide.lab.processes import processes
 from restate_guide.lab.server import ADMIN_URL, INGRESS_URL, SETTINGS, find_binary
-from restate_guide.lab.stable import Stable
-from restate_guide.lab.trace import Call, Effect, Failure, Invocation
 from tests.conftest import Lab, apart
 
 CHARGE_TWICE = ROOT / "snippets" / "determinism" / "run-action-not-idempotent"
@@ -337,77 +330,3 @@ def test_call_that_waits_for_ever_is_seen(lab: Lab, tmp_path: Path) -> None:
         load(CHARGE_TWICE), prove=call, stimulus=PLAIN, promise=Holds(answers=[None])
     )
     assert lab.run(lab.laboratory.result(proof, snippet)).outcome == WaitsForever("running")
-
-
-# The diagnosis knows nothing of servers: traces by hand.
-
-CALLED = Call("S/h", "x", 200, "ok")
-
-
-def trace(**parts: object) -> Trace:
-    fields = {"calls": (CALLED,), "invocations": (), "effects": (), **parts}
-    return Trace(**fields)  # type: ignore[arg-type]
-
-
-def effect(name: str, duplicate: bool = False) -> Effect:
-    return Effect(name, None, None, duplicate, None, None, None, None)
-
-
-def failed(code: str, message: str, command: int | None = None) -> Invocation:
-    failure = Failure("TransientError", 570, code, message, command)
-    return Invocation("inv-1", "S/h", "paused", "ingress", (), (), (failure,))
-
-
-PROMISE = Holds(answers=["ok"], effects={"POST /charges": 1})
-
-
-def test_promise_holds() -> None:
-    kept = trace(effects=(effect("POST /charges"), effect("POST /charges", duplicate=True)))
-    assert diagnose(kept, PROMISE) is PROMISE
-
-
-def test_more_effects_than_promised() -> None:
-    twice = trace(effects=(effect("POST /charges"), effect("POST /charges")))
-    assert diagnose(twice, PROMISE) == EffectRepeated("POST /charges", 2)
-    stray = trace(effects=(effect("POST /charges"), effect("POST /emails")))
-    assert diagnose(stray, PROMISE) == EffectUnwanted("POST /emails")
-
-
-@pytest.mark.parametrize(
-    ("message", "was", "now"),
-    [
-        (
-            "…\n- Difference:\n   name: reserve tea != reserve cup",
-            "name reserve tea",
-            "name reserve cup",
-        ),
-        (
-            "…\n - The previous execution ran and recorded the following: 'sleep' (index '2')\n"
-            " - The current execution attempts to perform the following: 'run'",
-            "sleep",
-            "run",
-        ),
-    ],
-)
-def test_mismatch_has_both_sides(message: str, was: str, now: str) -> None:
-    mismatch = trace(invocations=(failed("RT0016", message, 2),))
-    assert diagnose(mismatch, PROMISE) == JournalMismatch(2, was, now)
-
-
-def test_names_are_stable_and_told_apart() -> None:
-    stable = Stable({"token": r"tok_\w+"})
-    first, second = "8c1f6a2e-0b6e-4a53-9d0e-1f0c3a5b7d90", "8c1f6a2e-0b6e-4a53-9d0e-1f0c3a5b7d91"
-    assert stable.json(
-        {"a": first, "b": [second, f"key {first}"], "t": "tok_x", "at": 1795317916.4}
-    ) == {
-        "a": "uuid-1",
-        "b": ["uuid-2", "key uuid-1"],
-        "t": "token-1",
-        "at": "time-1",
-    }
-    assert stable.json([True, 42, 0.5, None]) == [True, 42, 0.5, None]
-
-
-def test_evidence_survives_being_read_and_written() -> None:
-    path = CHARGE_TWICE / "evidence.json"
-    assert dumps(read(path)) == path.read_text()

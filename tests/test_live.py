@@ -7,16 +7,11 @@ import contextlib
 import http.server
 import json
 import os
-import re
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -26,98 +21,11 @@ from restate_guide.catalogue import ROOT
 from restate_guide.live.app import LARGEST
 from tests.browser import launch
 from tests.conftest import apart
+from tests.served import LIMIT, RULE, Json, Served, until
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live")]
 
-Json = dict[str, Any]
-LIMIT = 60.0
-"""Seconds; a bound on a hang."""
-RULE = "RDD102"
-DONT = (ROOT / "snippets/determinism/run-action-not-idempotent/dont.py").read_text()
-DO = (ROOT / "snippets/determinism/run-action-not-idempotent/do.py").read_text()
-
-
-class Served:
-    """A `mkdocs serve` of one page with the guide's hook."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        (folder / "docs").mkdir()
-        (folder / "docs" / "index.md").write_text(
-            '<meta name="guide-live" content="">\n\nA page.\n'
-        )
-        hook = ROOT / "restate_guide" / "live" / "hook.py"
-        (folder / "mkdocs.yml").write_text(f"site_name: live\nhooks: ['{hook}']\n")
-        (folder / "tmp").mkdir()
-        self.folder = folder
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "serve.log"
-        command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", f"127.0.0.1:{self.port}"]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={**os.environ, "TMPDIR": str(folder / "tmp"), **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        until(lambda: "Serving on" in self.log.read_text())
-
-    @property
-    def token(self) -> str:
-        found = re.search(r'name="guide-live" content="([^"]+)"', httpx.get(self.url).text)
-        assert found
-        return found[1]
-
-    def headers(self) -> dict[str, str]:
-        return {
-            "origin": self.url,
-            "sec-fetch-site": "same-origin",
-            "x-guide-token": self.token,
-            "content-type": "application/json",
-        }
-
-    def run(self, **request: str) -> list[Json]:
-        """A run to its end."""
-        body = json.dumps({"rule": RULE, "variant": "dont", **request})
-        answer = httpx.post(
-            f"{self.url}/-/run", content=body, headers=self.headers(), timeout=LIMIT
-        )
-        assert answer.status_code == 200, answer.text
-        return [json.loads(line) for line in answer.text.splitlines()]
-
-    def descendants(self) -> set[int]:
-        """All processes that belong to it: by its temporary folder, which they inherit or work in."""
-        mark = str(self.folder).encode()
-        found = set()
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (process / "environ").read_bytes() + (process / "cmdline").read_bytes():
-                    found.add(int(process.name))
-        return found - {os.getpid()}
-
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("served"))
-    yield served
-    served.end()
+DONT, DO = RULE.snippet("dont"), RULE.snippet("do")
 
 
 def verdict(events: list[Json]) -> Json:
@@ -149,23 +57,52 @@ def test_an_error_in_the_code_comes_with_its_line(served: Served) -> None:
     assert str(ROOT) not in failed["text"], "only the reader's own lines"
 
 
+# How soon, and how often
+
+
+def test_a_run_begins_soon(served: Served) -> None:
+    """The soonest of some: beside other tests, a machine may be too busy to begin one at once."""
+    took = []
+    for _ in range(3):
+        asked = time.monotonic()
+        events = served.events()
+        next(event for event in events if event["kind"] not in ("beat", "ready"))
+        took.append(time.monotonic() - asked)
+        assert verdict(list(events))["harm"] == "there"
+    assert min(took) <= 0.5, took
+
+
+@pytest.mark.timeout(300)
+def test_run_after_run_leaves_the_server_as_it_was(served: Served) -> None:
+    served.run()  # what is loaded once is loaded
+    files, memory = served.held()
+    with ThreadPoolExecutor(2) as two:
+        variants = ["dont", "do"] * 10
+        runs = two.map(lambda variant: verdict(served.run(variant=variant))["harm"], variants)
+        assert list(runs) == ["there", "gone"] * 10
+    until(lambda: served.held()[0] <= files)
+    assert served.held()[1] - memory < 8 << 20
+
+
 # Who may ask
 
 
 @pytest.mark.parametrize("host", ["evil.test", "evil.test:{port}", "127.0.0.1:1", "localhost", ""])
 @pytest.mark.parametrize("path", ["/", "/-/run", "/livereload/1/1", "/no-such-page/"])
 def test_a_foreign_host_gets_nothing(served: Served, host: str, path: str) -> None:
-    answer = httpx.get(served.url + path, headers={"host": host.format(port=served.port)})
+    answer = httpx.get(
+        served.url + path, headers={"host": host.format(port=served.port)}, timeout=LIMIT
+    )
     assert answer.status_code == 421
     assert "guide-live" not in answer.text
 
 
 def test_this_machines_names_are_served(served: Served) -> None:
-    answer = httpx.get(served.url, headers={"host": f"localhost:{served.port}"})
+    answer = httpx.get(served.url, headers={"host": f"localhost:{served.port}"}, timeout=LIMIT)
     assert answer.status_code == 200
 
 
-BODY = json.dumps({"rule": RULE, "variant": "dont"})
+BODY = json.dumps({"rule": RULE.id, "variant": "dont"})
 
 
 @pytest.mark.parametrize(
@@ -182,10 +119,10 @@ BODY = json.dumps({"rule": RULE, "variant": "dont"})
         ({}, " " * (LARGEST + 1), 413),
         ({}, "{", 400),
         ({}, "[]", 400),
-        ({}, json.dumps({"rule": RULE, "variant": "proof"}), 400),
-        ({}, json.dumps({"rule": RULE, "variant": "../do"}), 400),
-        ({}, json.dumps({"rule": RULE, "variant": "do", "folder": "/"}), 400),
-        ({}, json.dumps({"rule": RULE, "variant": "do", "code": 1}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "proof"}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "../do"}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "do", "folder": "/"}), 400),
+        ({}, json.dumps({"rule": RULE.id, "variant": "do", "code": 1}), 400),
         ({}, json.dumps({"rule": "../../etc", "variant": "do"}), 404),
         ({}, json.dumps({"rule": "RDD999", "variant": "do"}), 404),
     ],
@@ -194,7 +131,7 @@ def test_a_request_that_is_not_ours_is_refused(
     served: Served, changed: dict[str, str], body: str, status: int
 ) -> None:
     headers = {**served.headers(), **changed}
-    answer = httpx.post(f"{served.url}/-/run", content=body, headers=headers)
+    answer = httpx.post(f"{served.url}/-/run", content=body, headers=headers, timeout=LIMIT)
     assert answer.status_code == status
     assert answer.json()["error"]
     assert "access-control-allow-origin" not in answer.headers
@@ -203,7 +140,9 @@ def test_a_request_that_is_not_ours_is_refused(
 @pytest.mark.parametrize("missing", ["origin", "x-guide-token", "content-type"])
 def test_a_request_that_lacks_something_is_refused(served: Served, missing: str) -> None:
     headers = {name: value for name, value in served.headers().items() if name != missing}
-    assert httpx.post(f"{served.url}/-/run", content=BODY, headers=headers).status_code in (
+    assert httpx.post(
+        f"{served.url}/-/run", content=BODY, headers=headers, timeout=LIMIT
+    ).status_code in (
         403,
         415,
     )
@@ -211,10 +150,10 @@ def test_a_request_that_lacks_something_is_refused(served: Served, missing: str)
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
 def test_other_methods_run_nothing(served: Served, method: str) -> None:
-    answer = httpx.request(method, f"{served.url}/-/run", headers=served.headers())
+    answer = httpx.request(method, f"{served.url}/-/run", headers=served.headers(), timeout=LIMIT)
     assert answer.status_code == 405
     if method not in ("GET", "HEAD"):
-        assert httpx.request(method, served.url).status_code == 405
+        assert httpx.request(method, served.url, timeout=LIMIT).status_code == 405
 
 
 ATTACK = """async ([url, token]) => {
@@ -317,7 +256,7 @@ def test_an_endless_print_is_ended(served: Served) -> None:
     assert any(event["kind"] == "error" and "Ended" in event["text"] for event in events), events[
         -1
     ]
-    assert httpx.get(served.url).status_code == 200
+    assert httpx.get(served.url, timeout=LIMIT).status_code == 200
 
 
 def test_memory_is_bounded(served: Served) -> None:
@@ -327,7 +266,7 @@ def test_memory_is_bounded(served: Served) -> None:
 
 def test_a_reader_who_leaves_ends_the_run(served: Served) -> None:
     code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
-    body = json.dumps({"rule": RULE, "variant": "dont", "code": code})
+    body = json.dumps({"rule": RULE.id, "variant": "dont", "code": code})
     idle = len(served.descendants())
     with httpx.stream(
         "POST", f"{served.url}/-/run", content=body, headers=served.headers(), timeout=LIMIT
@@ -362,7 +301,7 @@ def test_fifty_at_once_are_two_runs_and_refusals(served: Served) -> None:
 def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: int) -> None:
     served = Served(tmp_path)
     code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
-    body = json.dumps({"rule": RULE, "variant": "dont", "code": code})
+    body = json.dumps({"rule": RULE.id, "variant": "dont", "code": code})
     with (
         contextlib.suppress(httpx.TransportError),
         httpx.stream(
@@ -383,8 +322,8 @@ def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: 
 def test_guide_live_0_serves_pages_without_runs(tmp_path: Path) -> None:
     served = Served(tmp_path, GUIDE_LIVE="0")
     try:
-        assert 'name="guide-live" content=""' in httpx.get(served.url).text
-        answer = httpx.post(f"{served.url}/-/run", content=BODY)
+        assert 'name="guide-live" content=""' in httpx.get(served.page, timeout=LIMIT).text
+        answer = httpx.post(f"{served.url}/-/run", content=BODY, timeout=LIMIT)
         assert answer.status_code == 404
     finally:
         served.end()

@@ -145,6 +145,7 @@ def test_ruff_agrees(command: list[str]) -> None:
     assert ruff.returncode == 0, ruff.stdout + ruff.stderr
 
 
+@pytest.mark.xdist_group("mypy")
 def test_mypy_agrees() -> None:
     mypy = subprocess.run(
         [sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True, timeout=110

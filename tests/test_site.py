@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html.parser
+import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from restate_guide.site.elements import prose
 from restate_guide.site.story import stories
 from restate_guide.site.words import symptom
 from tests.browser import RULE, Site, longest_rule
+
+# In one process: a page is parsed once, and what is open in the browser stays open.
+pytestmark = pytest.mark.xdist_group("site")
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("", RULE, "rules/determinism/")
@@ -168,6 +172,40 @@ def shows(rule: Rule, run: Node, observed: Observed) -> None:
         assert failure.code in run.text, rule.id
 
 
+def test_a_rule_names_others_with_its_symptom_and_the_nearest_first(site: Site) -> None:
+    chapters = list(catalogue.CHAPTERS)
+    for rule, page in rule_pages(site):
+        (colophon,) = page.all("colophon")
+        rows = [row for row in colophon if row.tag == "div" and "Same symptom" in row.words]
+        named = [node.words for row in rows for node in row.all("rule-link")]
+        alike = {
+            other.id: abs(chapters.index(other.chapter) - chapters.index(rule.chapter))
+            for other in catalogue.rules()
+            if other.symptom == rule.symptom and other.id not in (rule.id, *rule.related)
+        }
+        ids = [words.split()[0] for words in named]
+        assert len(ids) == min(len(alike), 6), rule.id
+        assert [alike[each] for each in ids] == sorted(alike.values())[: len(ids)], rule.id
+        rest = [node for row in rows for node in row if f"/{rule.symptom}/" in href(node)]
+        assert len(rest) == (len(alike) > 6), f"{rule.id}: the way to the rest"
+
+
+def href(node: Node) -> str:
+    return node.attributes.get("href", "")
+
+
+def test_both_files_of_a_pair_can_be_opened_and_saved(site: Site) -> None:
+    for rule, page in rule_pages(site):
+        for variant in ("dont", "do"):
+            (side,) = page.all("side", variant)
+            (opened,), (saved,) = side.all("file"), side.all("download")
+            name = saved.attributes["download"]
+            assert name == f"{rule.id.lower()}_{variant}.py"
+            for link in (opened, saved):
+                file = site.folder / rule.url / href(link)
+                assert file.read_text() == rule.snippet(variant), rule.id
+
+
 def test_links_lead_to_pages_files_and_lines_that_are_there(site: Site) -> None:
     broken = []
     for folder in (site.folder, site.offline):
@@ -233,6 +271,12 @@ def test_pages_name_no_path_of_this_machine(site: Site) -> None:
     for path in site.folder.rglob("*"):
         if path.suffix in {".html", ".json", ".js", ".css", ".xml"}:
             assert str(ROOT) not in path.read_text(), path
+
+
+def test_every_include_is_replaced_by_its_file(site: Site) -> None:
+    """A formatter that doesn't know `--8<--` spoils it, and the page then shows the line."""
+    for page in json.loads((site.folder / "search/search_index.json").read_text())["docs"]:
+        assert "--8" not in page["text"], page["location"]
 
 
 # In a browser
@@ -348,6 +392,37 @@ def picture_brightness(png: bytes) -> float:
         if png[at + 4 : at + 8] == b"IDAT"
     )
     return sum(zlib.decompress(data)[1:4]) / 3 / 255
+
+
+@pytest.mark.browser
+def test_the_quiz_knows_the_line_that_did_it(phone: Page, origin: str) -> None:
+    phone.goto(origin + "quiz/")
+    question = phone.locator(".question:visible")
+    first = int(question.get_attribute("data-first") or "")
+    guilty = int((question.get_attribute("data-guilty") or "").split()[0])
+    wrong = next(
+        at
+        for at, line in enumerate(question.locator(".l").all_inner_texts())
+        if line.startswith("import")
+    )
+    question.locator(".l").nth(wrong).click()
+    assert phone.locator(".result").inner_text() == "Not this one. Look again."
+    question.locator(".l").nth(guilty - first).click()
+    assert phone.locator(".result").inner_text() == "Found it."
+    assert question.locator(".answer").is_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("url", ["table/", "quiz/"])
+def test_nothing_jumps_when_a_script_takes_over(phone: Page, origin: str, url: str) -> None:
+    phone.add_init_script(
+        "window.shift = 0; new PerformanceObserver((list) => { for (const each of list.getEntries())"
+        " shift += each.value; }).observe({ type: 'layout-shift', buffered: true });"
+    )
+    phone.goto(origin + url)
+    phone.locator(".facets, .quiz").first.wait_for()
+    phone.wait_for_load_state("networkidle")
+    assert phone.evaluate("shift") < 0.1
 
 
 def search(page: Page, words: str) -> list[str]:

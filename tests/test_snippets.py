@@ -129,32 +129,3 @@ def test_pair_defines_the_same_handlers(rule: Rule) -> None:
 
     assert set(handlers("dont")) <= set(handlers("do")), "a do may have one more"
     assert handlers("dont")
-
-
-def test_types_hold_under_mypy_strict(tmp_path: Path) -> None:
-    """All snippets at once, under names that tell them apart."""
-    for snippet in [*SNIPPETS, *OTHERS]:
-        if snippet.parent.name == "recipes":  # they import each other, by their own names
-            (tmp_path / snippet.name).write_text(snippet.read_text())
-            continue
-        name = "_".join(snippet.relative_to(ROOT / "snippets").parts).replace("-", "_")
-        (tmp_path / name).write_text(snippet.read_text())
-    command = [sys.executable, "-m", "mypy", "--strict", "."]
-    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_mypy_finds_the_step_that_nobody_awaits_if_asked(tmp_path: Path) -> None:
-    """RDD114: the option that its page names finds the don't, and nothing in the do."""
-    for variant, found in (("dont", True), ("do", False)):
-        path = ROOT / "snippets" / "determinism" / "step-not-awaited" / f"{variant}.py"
-        command = [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--enable-error-code",
-            "unused-awaitable",
-        ]
-        checked = subprocess.run([*command, path], cwd=tmp_path, capture_output=True, text=True)
-        assert ("[unused-awaitable]" in checked.stdout) == found, checked.stdout

@@ -14,7 +14,8 @@ from restate_guide.site.links import line_id
 from restate_guide.site.story import Code, Step, stories
 from tests.browser import ROOT, RULE, Site
 
-pytestmark = pytest.mark.browser
+# In one process: one browser, one window.
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("viewer")]
 
 ENTRIES = list(open_book(ROOT).entries.values())
 VARIANTS = ("dont", "do")

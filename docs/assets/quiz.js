@@ -34,7 +34,7 @@
   const next = element("button", { type: "button", class: "next" }, "Next");
   const again = element("button", { type: "button", class: "again" }, "Forget the score");
   const bar = element("div", { class: "quiz" }, told, again);
-  const below = element("div", { class: "quiz" }, result, next);
+  const below = element("div", { class: "quiz" }, next, result);
   questions[0].before(bar);
   questions.at(-1).after(below);
 
@@ -65,11 +65,17 @@
     result.textContent = "";
   };
 
+  // The numbers of its lines are those of the file, of which the first lines aren't shown.
+  const guiltyLines = (question) => {
+    const lines = question.querySelectorAll(".l");
+    return question.dataset.guilty.split(" ").map((number) => lines[number - question.dataset.first]);
+  };
+
   const answer = (question, line) => {
-    const guilty = question.dataset.guilty.split(" ");
-    if (!question.querySelector(".answer").hidden) return;
+    const guilty = guiltyLines(question);
+    if (!question.querySelector(".answer").hidden || line.classList.contains("wrong")) return;
     tries += 1;
-    const right = guilty.includes(line.dataset.line);
+    const right = guilty.includes(line);
     line.classList.add(right ? "right" : "wrong");
     if (!right) {
       result.textContent = tries === 1 ? "Not this one. Look again." : "Nor this one.";
@@ -77,9 +83,7 @@
     }
     if (right) result.textContent = tries === 1 ? "That’s the one." : "Found it.";
     else result.textContent = "It was another one.";
-    for (const each of question.querySelectorAll(".l")) {
-      if (guilty.includes(each.dataset.line)) each.classList.add("right");
-    }
+    for (const each of guilty) each.classList.add("right");
     score = { asked: score.asked + 1, right: score.right + (right && tries === 1) };
     keep(score);
     tell();

@@ -42,8 +42,12 @@
       .join("");
 
   const copy = async (text, what) => {
-    await navigator.clipboard.writeText(text);
-    announce(`${what} copied`);
+    try {
+      await navigator.clipboard.writeText(text);
+      announce(`${what} copied`);
+    } catch {
+      announce(`${what} could not be copied: the browser does not let this page`); // it is not on https
+    }
   };
 
   // The lines of a text that another one lacks: by their longest common subsequence.
@@ -96,6 +100,8 @@
       .join("\n")
       .replace("    import hypercorn.asyncio", code.includes("import httpx") ? "    import hypercorn.asyncio" : "    import httpx\n    import hypercorn.asyncio");
 
+  const LARGEST = 64 * 1024; // of what a run takes; a longer text is no snippet
+
   // Edited code in an address: deflated, in the fragment, which no server ever sees.
   const packed = async (text) => {
     const stream = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
@@ -105,7 +111,9 @@
   const unpacked = async (text) => {
     const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-    return new Response(stream).text();
+    const code = await new Response(stream).text();
+    if (code.length > LARGEST) throw new Error("too long");
+    return code;
   };
 
   // The events of a run, as they come.
@@ -195,7 +203,6 @@
         this.mark(null);
         this.editButton.textContent = "Close";
         this.editButton.setAttribute("aria-expanded", "true");
-        if (!token) this.say("", "To run it: make serve, in a checkout of the guide.");
         this.editor.focus();
       } finally {
         this.editButton.disabled = false;
@@ -286,6 +293,7 @@
     constructor(half, edited) {
       const { run } = half;
       this.half = half;
+      this.edited = edited;
       run.querySelector(":scope > .live")?.remove();
       this.recorded = run.querySelector(":scope > .recorded");
       if (!this.recorded) {
@@ -330,13 +338,16 @@
       this.steps.append(element("li", { class: event.kind === "effect" ? "effect" : "step" }, at, element("span", { class: "what" }, event.text)));
     }
 
+    // The listing has no lines of edited code to lead to.
     line(number) {
+      if (this.edited) return `${number}`;
       return element("a", { href: `#${rule.toLowerCase()}-${this.half.variant}-l${number}` }, `${number}`);
     }
 
     show(event) {
       // Made by our own server from a trace, in which every text is escaped.
       const made = new DOMParser().parseFromString(event.html, "text/html");
+      if (this.edited) for (const link of made.querySelectorAll(`a[href^="#"]`)) link.replaceWith(link.textContent);
       const sign = this.half.side.querySelector(".label").cloneNode(true);
       this.verdict.replaceChildren(sign, " ", element("strong", {}, event.title), " ", element("span", { class: "measured" }, event.short), " ", element("span", { class: "sentence" }, event.text));
       this.story.replaceWith(...made.body.childNodes);
@@ -350,6 +361,11 @@
 
   const halves = [...document.querySelectorAll(".pair > .side")].map((side) => new Half(side));
 
+  if (!token) {
+    const how = element("p", { class: "tools" }, element("small", {}, "To run them here: ", element("code", {}, "make serve"), ", in a checkout of the guide."));
+    document.querySelector(".pair")?.after(how);
+  }
+
   document.querySelector("details.more > .listing.diff")?.before(
     element("div", { class: "tools" }, button("Copy the diff", () => {
       const diff = document.querySelector(".listing.diff").textContent;
@@ -359,10 +375,11 @@
 
   // A link that somebody shared: the code is shown, and nothing is run.
   const shared = async () => {
-    const [, variant, text] = location.hash.match(/^#edit=(do|dont):([\w-]+)$/) ?? [];
+    const [, variant, text] = location.hash.match(/^#edit=(do|dont):(.*)$/) ?? [];
     if (!variant) return;
     const half = halves.find((each) => each.variant === variant);
     try {
+      if (text.length > LARGEST) throw new Error("too long");
       const code = await unpacked(text);
       if (half.editor) half.editor.replace(code);
       else await half.toggleEdit(code);

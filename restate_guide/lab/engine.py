@@ -335,10 +335,10 @@ class Lab:
         self.answers[page] = await self.query(sql)
 
     async def admin(self, method: str, path: str, body: Json = None) -> Json:
-        """Asks the admin API (`GET`, `/services/Checkout`), or changes a setting by it; its answer."""
+        """Asks the admin API (`GET`, `/services/Checkout`), or changes what it sets; the answer, if any."""
         content = {} if body is None else {"json": body}
-        answer = await self._server.admin.request(method, path, **content)
-        return answer.raise_for_status().json()
+        answer = (await self._server.admin.request(method, path, **content)).raise_for_status()
+        return answer.json() if answer.content else None
 
     def measure(self, name: str, value: Json) -> None:
         """Enters what the proof measured from outside into the trace."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -193,4 +194,10 @@ def read(path: Path) -> Evidence:
     Raises:
         pydantic.ValidationError: it isn't one, or one of another version of the guide.
     """
-    return _adapter.validate_json(path.read_text())
+    return _parsed(path.read_text())
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Evidence:
+    """The evidence that a file holds; kept, as a server of the site reads all of them at each save."""
+    return _adapter.validate_json(text)

@@ -12,6 +12,10 @@ from typing import Any, ClassVar
 Json = Any
 
 
+def seconds(count: float) -> str:
+    return f"{count:g} {'second' if count == 1 else 'seconds'}"
+
+
 @dataclass(frozen=True)
 class Holds:
     """Every call got its answer, every effect reached the outside world as often as it should."""
@@ -38,7 +42,8 @@ class Holds:
 
     @property
     def sentence(self) -> str:
-        return "Every call got the right answer, and every effect came about exactly once."
+        often = "exactly once" if set(self.effects.values()) <= {1} else "as often as it should"
+        return f"Every call got the right answer, and every effect came about {often}."
 
 
 @dataclass(frozen=True)
@@ -239,7 +244,7 @@ class AnsweredLate:
 
     @property
     def sentence(self) -> str:
-        return f"The answer was right, and took at least {self.seconds:g} seconds."
+        return f"The answer was right, and took at least {seconds(self.seconds)}."
 
 
 @dataclass(frozen=True)
@@ -316,7 +321,7 @@ class WorkerBlocked:
 
     @property
     def sentence(self) -> str:
-        return f"Another caller of the same worker waited at least {self.seconds:g} seconds."
+        return f"Another caller of the same worker waited at least {seconds(self.seconds)}."
 
 
 @dataclass(frozen=True)
@@ -335,7 +340,7 @@ class KeyBlocked:
 
     @property
     def sentence(self) -> str:
-        return f"Another caller of the same key waited at least {self.seconds:g} seconds."
+        return f"Another caller of the same key waited at least {seconds(self.seconds)}."
 
 
 @dataclass(frozen=True)

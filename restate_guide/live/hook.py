@@ -12,8 +12,9 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.livereload import LiveReloadServer
 
-from restate_guide import catalogue
+from restate_guide.catalogue import ROOT
 from restate_guide.live.app import Live, hashed
+from restate_guide.site.book import open_book
 
 INLINE = re.compile(
     r"<script(?![^>]*\bsrc=)(?![^>]*\btype=\"application/json\")[^>]*>(.*?)</script>", re.S
@@ -30,7 +31,7 @@ def on_serve(server: LiveReloadServer, config: MkDocsConfig, **_: Any) -> LiveRe
     if os.environ.get("GUIDE_LIVE") != "0":
         inner = server.get_app()
         assert inner is not None
-        live = Live(inner, config.dev_addr.port, lambda: {rule.id for rule in catalogue.rules()})
+        live = Live(inner, config.dev_addr.port, lambda: open_book(ROOT).entries.keys())
         live.pool.prepare()
         running.append(live)
         server.set_app(live)

@@ -109,7 +109,7 @@ class Pool:
         with self._lock:
             if self._closed or len(self._running) >= SLOTS:
                 raise Busy
-            runner = self._ready.pop() if self._ready else Runner()
+            runner = self._ready.pop(0) if self._ready else Runner()  # the readiest
             self._running.add(runner)
         return self._events(runner, request)
 

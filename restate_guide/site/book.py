@@ -83,7 +83,7 @@ def open_book(root: Path) -> Book:
     Raises:
         CatalogueError: a rule isn't whole.
     """
-    return _read(root, tuple(_files(root / "docs" / "rules")), tuple(_files(root / "snippets")))
+    return _read(root, tuple(files_of(root / "docs" / "rules")), tuple(files_of(root / "snippets")))
 
 
 @lru_cache(maxsize=1)
@@ -103,13 +103,13 @@ def _read(root: Path, *_as_of: tuple[tuple[str, int], ...]) -> Book:
     return Book(entries)
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int]]:
+def files_of(folder: Path) -> Iterator[tuple[str, int]]:
     """The files in a folder and below, each with the time of its last change."""
     with os.scandir(folder) as found:
         for entry in found:
             if entry.name.startswith((".", "__")):
                 continue  # caches of tools
             if entry.is_dir():
-                yield from _files(Path(entry.path))
+                yield from files_of(Path(entry.path))
             else:
                 yield entry.path, entry.stat().st_mtime_ns

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Comment, Element, SubElement
 
 from markdown import Extension, Markdown
 from markdown.blockparser import BlockParser
@@ -52,8 +52,14 @@ ALONE = re.compile(rf"(?:^[ ]*{DIRECTIVE.pattern}[ ]*(?:\n|\Z))+\Z", re.M)
 PLACE = "guide-directive"
 """Tag of the element that keeps a directive's place until all text around it is parsed."""
 
+UNSEARCHED, SEARCHED = "unsearched", "searched"
+"""Comments around what search is to leave out, for who would rather not parse all of it."""
+
 AFTER_ATTRIBUTE_LISTS_BEFORE_CONTENTS = 7
 """So nothing takes what stands in the evidence for Markdown, and headings get into the contents."""
+
+AFTER_CONTENTS = 1
+"""Their extension knows no comments."""
 
 
 class DirectiveError(CatalogueError):
@@ -74,6 +80,7 @@ class GuideExtension(Extension):
         md.treeprocessors.register(
             Rendering(root, md), "guide", AFTER_ATTRIBUTE_LISTS_BEFORE_CONTENTS
         )
+        md.treeprocessors.register(Fences(md), "guide-fences", AFTER_CONTENTS)
 
 
 def makeExtension(**settings: Any) -> GuideExtension:
@@ -135,6 +142,21 @@ class Rendering(Treeprocessor):
             parent[at : at + 1] = shown
         if page.rule_id is not None:
             name_heading(root, page.rule_id)
+
+
+class Fences(Treeprocessor):
+    """Puts comments around the blocks that search is to leave out."""
+
+    def run(self, root: Element) -> None:
+        for at, child in reversed(list(enumerate(root))):
+            if child.tag in ("span", "a"):
+                continue
+            if child.get("data-search-exclude") is None:
+                self.run(child)
+                continue
+            after = Comment(SEARCHED)
+            after.tail, child.tail = child.tail, None
+            root[at : at + 1] = [Comment(UNSEARCHED), child, after]
 
 
 class Page:

@@ -59,9 +59,7 @@ def _question(number: int, entry: Entry) -> Element:
     rule, observed = entry.rule, entry.evidence.dont
     source = without_docstring(rule.snippet("dont"))
     guilty = guilty_lines(rule.snippet("dont"), rule.snippet("do"))
-    lines: list[Content] = [
-        el("span", text + "\n", class_="l", data_line=str(at)) for at, text in source
-    ]
+    lines: list[Content] = [el("span", text + "\n", class_="l") for _, text in source]
     return el(
         "section",
         el("h2", f"Question {number}", id=f"question-{number}"),
@@ -75,6 +73,7 @@ def _question(number: int, entry: Entry) -> Element:
             class_="more answer",
         ),
         class_="question",
+        data_first=str(source[0][0]),
         data_guilty=" ".join(map(str, guilty)),
         data_search_exclude="true",
     )
@@ -101,7 +100,9 @@ def guilty_lines(dont: str, do: str) -> list[int]:
     rows = code.rows(dont, do)
     first = without_docstring(dont)[0][0]
     changed = [
-        row[0].number for row in rows if row[0] and row[0].changed and row[0].number >= first
+        row[0].number
+        for row in rows
+        if row[0] and row[0].changed and row[0].tokens and row[0].number >= first
     ]
     if changed:
         return changed

@@ -14,6 +14,7 @@ from restate_guide.site.elements import Content, classes, el, prose
 from restate_guide.site.links import line_id
 from restate_guide.site.pair import label
 from restate_guide.site.story import (
+    UNKNOWN,
     Code,
     Mark,
     Step,
@@ -31,9 +32,9 @@ LONG = 26
 """From so many steps on, the attempts in the middle of a run are folded away."""
 
 SPOKEN = {
-    "written": "journal: writes",
-    "read": "journal: reads",
-    "refused": "journal: differs at",
+    "written": "journal: writes entry",
+    "read": "journal: reads entry",
+    "refused": "journal: differs,",
     "came about": "outside: number",
     "too often": "outside: too often, number",
     "known": "outside: known",
@@ -41,6 +42,16 @@ SPOKEN = {
     "logged": "log: number",
 }
 """What a mark says to who can't see it."""
+
+TOO_OFTEN_LOGGED = "log: too often, number"
+
+UNITS = {
+    "worker blocked for at least": "s",
+    "key blocked for at least": "s",
+    "answered after at least": "s",
+    "journal grew to at least": "entries",
+}
+"""In what the lab counts that a proof measured."""
 
 LineLink = Callable[[int], Content]
 """How a step refers to a line of the snippet."""
@@ -60,7 +71,14 @@ def one(entry: book.Entry, variant: str) -> Element:
     observed = entry.evidence.dont if variant == "dont" else entry.evidence.do
     return el(
         "div",
-        el("p", label(variant), " ", verdict(observed.verdict), class_="verdict"),
+        el(
+            "p",
+            label(variant),
+            " ",
+            verdict(observed.verdict),
+            class_="verdict",
+            data_search_exclude="true" if variant == "do" else None,
+        ),
         trace(entry, observed.trace, line_links(entry.rule, variant)),
         class_=f"run {variant}",
     )
@@ -103,8 +121,15 @@ def steps_of(told: Sequence[Story], line: LineLink) -> Element:
 
 
 def calls(made: Sequence[Call]) -> Element:
-    """The calls at the ingress, and their answers."""
-    return el("ul", [el("li", _call(call)) for call in made], class_="calls")
+    """The calls at the ingress, and their answers; search is to find those that are errors."""
+    return el(
+        "ul",
+        [
+            el("li", _call(call), data_search_exclude="true" if call.status == 200 else None)
+            for call in made
+        ],
+        class_="calls",
+    )
 
 
 def _call(call: Call) -> list[Content]:
@@ -123,7 +148,9 @@ def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
     heading = el(
         "p",
         el("strong", found.target),
-        f" {found.id}, called by {found.invoked_by}, {found.status}",
+        f" {found.id}, called by {found.invoked_by}, {found.status}"
+        if found.status != UNKNOWN
+        else f" {found.id}, of which the server knows nothing at the end",
         None if story.attempts else ": no attempt of it begins",
         class_="invocation",
     )
@@ -153,7 +180,7 @@ def _numbers(told: Told) -> str:
 
 def _about(told: Told) -> str:
     replays = (
-        "replays nothing yet"
+        "replays nothing"
         if told.known_entries <= 1
         else f"replays {told.known_entries} journal entries"
     )
@@ -169,7 +196,7 @@ def step(told: Step, line: LineLink) -> Element:
         "li",
         el("span", numbers, class_="at"),
         el("span", words(told.words), class_="what"),
-        mark(told.mark) if told.mark else None,
+        mark(told.mark, told.kind) if told.mark else None,
         class_=told.kind,
     )
 
@@ -178,11 +205,13 @@ def words(said: Words) -> list[Content]:
     return [el("code", word.text) if isinstance(word, Code) else word for word in said]
 
 
-def mark(made: Mark) -> Element:
+def mark(made: Mark, kind: str) -> Element:
     """A square in the journal's lane or a disc in the outside's, filled if something was made."""
+    is_line = (kind, made.how) == ("line", "too often")
+    spoken = TOO_OFTEN_LOGGED if is_line else SPOKEN[made.how]
     return el(
         "span",
-        el("span", f" – {SPOKEN[made.how]} ", class_="spoken"),
+        el("span", f" – {spoken} ", class_="spoken"),
         made.text,
         class_=f"mark {made.how.replace(' ', '-')}",
     )
@@ -277,11 +306,15 @@ def measured(recorded: Trace) -> Element:
     return el(
         "ul",
         [
-            el("li", f"Measured: {name} ", el("code", compact(value)))
+            el("li", f"Measured: {name} ", el("code", compact(value)), unit(name))
             for name, value in recorded.measured.items()
         ],
         class_="calls",
     )
+
+
+def unit(name: str) -> str | None:
+    return f" {UNITS[name]}" if name in UNITS else None
 
 
 def folded(summary: Content, *content: Content) -> Element:
@@ -321,7 +354,11 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
         el(
             "details",
             el("summary", which, " ", el("span", claim.verdict.short, class_="measured")),
-            el("p", "Stimulus: ", claim.stimulus, ". ", claim.verdict.sentence),
+            el(
+                "p",
+                f"Stimulus: {claim.stimulus}. {claim.verdict.sentence}",
+                data_search_exclude="true" if claim.verdict.kind == "holds" else None,
+            ),
             code,
             el(
                 "div",

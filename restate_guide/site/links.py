@@ -35,8 +35,24 @@ def symptom_link(kind: str) -> Element:
 
 def file_link(rule: Rule, name: str) -> Element:
     """A link to one of the rule's files, which stand in the site as they are."""
-    address = f"/snippets/{rule.chapter}/{rule.slug}/{name}"
-    return el("a", name, href=address, class_="file", data_search_exclude="true")
+    return el("a", name, href=_file(rule, name), class_="file", data_search_exclude="true")
+
+
+def download_link(rule: Rule, name: str) -> Element:
+    """A link that saves a file, under a name that tells whose it is and that Python can import."""
+    return el(
+        "a",
+        "Download",
+        href=_file(rule, name),
+        download=f"{rule.id.lower()}_{name}",
+        aria_label=f"Download {name} of {rule.id}",
+        class_="download",
+        data_search_exclude="true",
+    )
+
+
+def _file(rule: Rule, name: str) -> str:
+    return f"/snippets/{rule.chapter}/{rule.slug}/{name}"
 
 
 def line_id(rule: Rule, snippet: str, number: int) -> str:

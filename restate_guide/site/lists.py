@@ -40,6 +40,7 @@ def rules(entries: Sequence[Entry]) -> Element:
         el("thead", el("tr", [el("th", head, scope="col") for head in HEADS])),
         el("tbody", [_row(entry) for entry in entries]),
         class_="rules",
+        data_search_exclude="true",
     )
 
 
@@ -75,6 +76,7 @@ def corrects(entries: Sequence[Entry]) -> list[Element]:
                 _seen(evidence.stimulus, evidence.dont.verdict.short),
                 [_seen(aside.sentence, aside.verdict.short) for aside in evidence.asides.values()],
                 class_="seen-instead",
+                data_search_exclude="true",
             ),
             el("p", rule_link(rule)),
         ]
@@ -114,6 +116,7 @@ def proven(book: Book, recorded: Mapping[str, Recorded]) -> list[Element]:
                 el("thead", el("tr", [el("th", head, scope="col") for head in heads])),
                 el("tbody", [_proven(entry, recorded[entry.rule.id]) for entry in entries]),
                 class_="data proven",
+                data_search_exclude="true",
             ),
             class_="scroll",
             tabindex="0",
@@ -147,7 +150,14 @@ def changelog(book: Book) -> list[Element]:
         entries = [e for e in book.entries.values() if e.rule.since == version]
         found.append(el("h2", version, id=f"version-{slug(version)}"))
         found.append(el("p", f"{len(entries)} new rules."))
-        found.append(el("ul", [el("li", rule_link(e.rule)) for e in entries], class_="shown-by"))
+        found.append(
+            el(
+                "ul",
+                [el("li", rule_link(e.rule)) for e in entries],
+                class_="shown-by",
+                data_search_exclude="true",
+            )
+        )
     return found
 
 

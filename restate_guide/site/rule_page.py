@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
+from restate_guide.catalogue import CHAPTERS, Rule
 from restate_guide.lab.evidence import Survived
 from restate_guide.site import happened
 from restate_guide.site.book import Book, Entry
@@ -12,6 +13,9 @@ from restate_guide.site.elements import Content, el, prose
 from restate_guide.site.links import chapter_link, file_link, rule_link, symptom_link
 from restate_guide.site.pair import difference, pair
 from restate_guide.site.words import SEVERITY, STIMULUS, symptom
+
+FEW = 6
+"""So many rules with the same symptom are named; the symptom's page has them all."""
 
 
 def rule(book: Book, entry: Entry) -> list[Element]:
@@ -32,12 +36,17 @@ def facts(entry: Entry) -> Element:
     rule = entry.rule
     return definitions(
         [
-            ("Symptom", [symptom_link(rule.symptom), ". ", symptom(rule.symptom).seen]),
+            ("Symptom", [symptom_link(rule.symptom), ". ", seen(rule.symptom)]),
             ("Severity", [severity(rule.severity), f": {SEVERITY[rule.severity]}"]),
             ("Chapter", chapter_link(rule.chapter)),
         ],
         class_="facts",
     )
+
+
+def seen(kind: str) -> Element:
+    """What somebody sees who has the symptom; search has it from the symptom's page, once."""
+    return el("span", symptom(kind).seen, data_search_exclude="true")
 
 
 def severity(level: str) -> Element:
@@ -55,9 +64,32 @@ def colophon(book: Book, entry: Entry) -> Element:
         ("Proven on", f"{versions}; stimulus: {STIMULUS[evidence.mode]}"),
         ("Files", listed([file_link(rule, name) for name in files])),
         ("Related", listed([rule_link(book.find(other).rule) for other in rule.related])),
+        ("Same symptom", alike(book, entry)),
         ("Comes from", f"{sources(rule.sources)}; in this guide since {rule.since}"),
     ]
     return definitions([(name, what) for name, what in rows if what], class_="colophon")
+
+
+def alike(book: Book, entry: Entry) -> Content:
+    """Other rules whose don't shows the same, the nearest chapter first, and the way to the rest."""
+    rule = entry.rule
+    chapters = list(CHAPTERS)
+
+    def away(other: Rule) -> int:
+        return abs(chapters.index(other.chapter) - chapters.index(rule.chapter))
+
+    others = sorted(
+        (
+            each.rule
+            for each in book.entries.values()
+            if each.rule.symptom == rule.symptom and each.rule.id not in (rule.id, *rule.related)
+        ),
+        key=lambda other: (away(other), other.id),
+    )
+    found: list[Content] = [rule_link(other) for other in others[:FEW]]
+    if len(others) > FEW:
+        found.append([f"and {len(others) - FEW} more: ", symptom_link(rule.symptom)])
+    return listed(found)
 
 
 def survived(survives: Sequence[Survived]) -> Content:

@@ -48,9 +48,7 @@ def _first_sentence(page: SymptomPage) -> str:
 def shown_by(book: Book, kind: str) -> list[Element]:
     """The rules whose don't shows a symptom."""
     entries = [e for e in book.entries.values() if e.rule.symptom == kind]
-    return [
-        el("ul", [_shown(e, e.evidence.dont.verdict.short) for e in entries], class_="shown-by")
-    ]
+    return [_list(entries)]
 
 
 def met_by(book: Book, code: str) -> list[Element]:
@@ -62,13 +60,25 @@ def met_by(book: Book, code: str) -> list[Element]:
     entries = _met(book, code)
     if not entries:
         raise CatalogueError(f"No run met {code}.")
-    return [
-        el("ul", [_shown(e, e.evidence.dont.verdict.short) for e in entries], class_="shown-by")
-    ]
+    return [_list(entries)]
 
 
-def _shown(entry: Entry, short: str) -> Element:
-    return el("li", rule_link(entry.rule), " ", el("span", short, class_="measured"))
+def _list(entries: Sequence[Entry]) -> Element:
+    """Rules with what was measured; search has them from their own pages."""
+    return el(
+        "ul",
+        [
+            el(
+                "li",
+                rule_link(entry.rule),
+                " ",
+                el("span", entry.evidence.dont.verdict.short, class_="measured"),
+            )
+            for entry in entries
+        ],
+        class_="shown-by",
+        data_search_exclude="true",
+    )
 
 
 def logged(entry: Entry) -> list[Element]:

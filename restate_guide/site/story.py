@@ -18,6 +18,8 @@ Json = Any
 
 MISMATCH = "RT0016"
 UNKNOWN = "unknown to the server"
+ASKED = " is in the journal"
+"""How a replayed command goes on whose result isn't told in the same step."""
 BROKEN_CONNECTION = "RT0010"
 ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 FEW = 3
@@ -138,6 +140,7 @@ class _Teller:
         self._counts = counts
         self._commands = by_command(invocation.journal, "Command")
         self._results = by_command(invocation.journal, "Notification")
+        self._refusal = refusal(invocation)
 
     def tell(self) -> list[Told]:
         return [
@@ -183,6 +186,10 @@ class _Teller:
                 case "output":
                     yield from self._never_ran()
                     yield self._output(moment, attempt)
+                    if self._refusal and self._lost(attempt):
+                        yield self._refused_by_server(self._refusal, attempt)
+                case "suspended" if self._refusal and self._lost(attempt):
+                    yield self._refused_by_server(self._refusal, attempt)
                 case _:
                     yield self._end(moment)
         last = attempt.number == self._invocation.attempts[-1].number
@@ -208,7 +215,10 @@ class _Teller:
         if not moment.from_journal:
             if answered and entry and is_eager(entry):
                 after.pop(0)
-                words = (*named(moment), " is answered at once", *value_of(entry))
+                value = value_of(entry)
+                if entry.type == "Command: GetEagerState":
+                    value = value or (": nothing",)
+                words = (*named(moment), " is answered at once", *value)
                 return Step("step", words, where, Mark("written", str(entry.index)))
             mark = Mark("written", str(entry.index)) if entry else None
             if executes:
@@ -227,11 +237,14 @@ class _Teller:
             )
         if executes:
             after.pop(0)
-            words = (*named(moment), " had begun, but its result is unknown: it runs again")
+            words = (
+                *named(moment),
+                " had begun, but the journal holds no result of it: it runs again",
+            )
             return Step("step", words, where, mark)
         if answered and follows and follows.from_journal:
             return self._result(after.pop(0))
-        return Step("answered", (*named(moment), " is in the journal"), where, mark)
+        return Step("answered", (*named(moment), ASKED), where, mark)
 
     def _executed(self, moment: Moment, attempt: Attempt) -> Step:
         entry = self._results.get(moment.command)
@@ -301,10 +314,36 @@ class _Teller:
         else:
             error = first_line(failure.message if failure else moment.text)
             words = ("The attempt ends with ", *code, Code(shortened(error)))
-        is_last = attempt.number == self._invocation.attempts[-1].number
-        if is_last and self._invocation.status == "paused":
-            words = (*words, "; the server pauses the invocation")
-        return Step("harm", words, lines_of(moment))
+        return Step("harm", (*words, *self._given_up(attempt)), lines_of(moment))
+
+    def _given_up(self, attempt: Attempt) -> Words:
+        """What becomes of the invocation after an attempt that failed, if no other follows."""
+        if attempt.number != self._invocation.attempts[-1].number:
+            return ()
+        ends = {"paused": "pauses", "completed": "ends"}.get(self._invocation.status)
+        return (f"; the server {ends} the invocation",) if ends else ()
+
+    def _lost(self, attempt: Attempt) -> bool:
+        """Whether the attempt asked for a command, or had a result, that the journal lacks."""
+        for moment in attempt.moments:
+            match moment.what:
+                case "command" if not moment.text.startswith("Output"):
+                    entry = self._commands.get(moment.command)
+                case "executed":
+                    entry = self._results.get(moment.command)
+                    if entry and entry.attempt not in (None, attempt.number):
+                        return True  # a later attempt's
+                case _:
+                    continue
+            if entry is None:
+                return True
+        return False
+
+    def _refused_by_server(self, failure: Failure, attempt: Attempt) -> Step:
+        """The worker doesn't hear why its attempt ends; the server's log of errors says it."""
+        words = ("The server ends the attempt: ", Code(failure.code), " ")
+        said = Code(first_line(failure.message))
+        return Step("harm", (*words, said, *self._given_up(attempt)))
 
     def _output(self, moment: Moment, attempt: Attempt) -> Step:
         entry = next(
@@ -320,6 +359,8 @@ class _Teller:
             error = f"({entry.value['code']}) {entry.value['failure']}"
             return Step("end", ("The handler fails: ", Code(error)), lines_of(moment), mark)
         value: Words = (" ", Code(compact(entry.value))) if entry else ()
+        if entry and entry.value == "":
+            value = (" nothing",)
         return Step("end", ("The handler returns", *value), lines_of(moment), mark)
 
     def _never_ran(self) -> Iterator[Step]:
@@ -347,7 +388,7 @@ class _Teller:
 
 
 def _answers_in_one(steps: Iterator[Step]) -> Iterator[Step]:
-    """Long runs of answers from the journal as one step."""
+    """Long runs of answers from the journal as one step; a command with its answer is told once."""
     answers: list[Step] = []
     for step in [*steps, None]:
         if step and step.kind == "answered":
@@ -363,8 +404,9 @@ def _answers_in_one(steps: Iterator[Step]) -> Iterator[Step]:
 
 
 def _merged(answers: Sequence[Step]) -> Step:
+    given = {name_in(step) for step in answers if step.words[-1] != ASKED}
     names = [
-        next((word for word in step.words if isinstance(word, Code)), Code("?")) for step in answers
+        name_in(step) for step in answers if step.words[-1] != ASKED or name_in(step) not in given
     ]
     listed: list[str | Code] = []
     for at, name in enumerate(names):
@@ -372,9 +414,29 @@ def _merged(answers: Sequence[Step]) -> Step:
     indexes = [step.mark.text for step in answers if step.mark]
     return Step(
         "answered",
-        (*listed, f": all {len(answers)} from the journal"),
+        (*listed, ": all from the journal"),
         tuple(sorted({line for step in answers for line in step.lines})),
         Mark("read", f"{indexes[0]}–{indexes[-1]}" if indexes else ""),
+    )
+
+
+def name_in(step: Step) -> Code:
+    """What a step is about: the first piece of code in its words."""
+    return next((word for word in step.words if isinstance(word, Code)), Code("?"))
+
+
+def refusal(invocation: Invocation) -> Failure | None:
+    """An error with which the server ended attempts, and of which no worker heard."""
+    heard = [m.text for a in invocation.attempts for m in a.moments if m.what == "error"]
+    return next(
+        (
+            failure
+            for failure in invocation.failures
+            if failure.event == "TransientError"
+            and failure.code != BROKEN_CONNECTION
+            and not any(first_line(failure.message) in text for text in heard)
+        ),
+        None,
     )
 
 

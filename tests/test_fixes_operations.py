@@ -1,4 +1,4 @@
-"""What the pages on operations tell operators to do, done on a real server."""
+"""What the pages of the chapter operations tell operators to do, done on a real server."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
+    PLAIN,
     Holds,
-    JournalMismatch,
     crash_after_effect,
-    crash_after_step,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.test_fixes import run, until_status
+from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on, until_status
 
-CHAPTER = ROOT / "snippets" / "operations"
+CHAPTER = SNIPPETS / "operations"
 
 pytestmark = pytest.mark.server
 
@@ -42,12 +40,11 @@ def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None
         await in_proof.deploy("dont")
         assert await in_proof.call("Refunds/refund", "order-2") == "refunded order-2"
 
-    run(lab, str(CHAPTER / "internal-service-public"), close)
+    afterwards(lab, CHAPTER / "internal-service-public", close)
 
 
 def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:
     """RDD603: by the admin API for what comes from then on, until the next registration."""
-    proof = load(CHAPTER / "retention-too-short")
     kept: dict[str, str] = {}
 
     async def set_and_look(in_proof: LabInProof) -> None:
@@ -66,8 +63,7 @@ def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:
         )
         kept.update({row["idempotency_key"]: row["completion_retention"] for row in rows})
 
-    looked = dataclasses.replace(proof, prove=set_and_look, server={})
-    lab.run(lab.laboratory.result(looked, proof.snippet("dont")))
+    instead(lab, CHAPTER / "retention-too-short", set_and_look, server={})
     week, short = "PT604800S", "PT0.2S"
     given = next(key for key in kept if len(key) == 26)
     assert kept == {"before": short, "after": week, given: week, "registered again": short}
@@ -77,7 +73,8 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     lab: Lab, tmp_path: Path
 ) -> None:
     """RDD604: limits far shorter than the don't's, as three attempts have to pass them."""
-    proof = load(CHAPTER / "long-step-default-timeouts")
+    rule = CHAPTER / "long-step-default-timeouts"
+    proof = load(rule)
     impatient = tmp_path / "dont.py"
     text = proof.snippet("dont").read_text()
     impatient.write_text(text.replace("timedelta(seconds=2)", "timedelta(seconds=0.2)"))
@@ -90,13 +87,10 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
         sending = asyncio.create_task(in_proof.call(target, "ann"))
         await until_status(in_proof, target, "paused")
         slow.set()
-        await in_proof.deploy("do")
         await sending  # it gives up at the pause
-        assert await in_proof.operate("resume", target, deployment="latest") == 200
-        await until_status(in_proof, target, "completed")
+        await resume_on(in_proof, target)
 
-    proving = dataclasses.replace(proof, prove=resume)
-    trace = lab.run(lab.laboratory.result(proving, impatient)).trace
+    trace = instead(lab, rule, resume, snippet=impatient).trace
     output = trace.invocations[0].journal[-1]
     assert (output.type, output.value) == ("Command: Output", "letter-4")
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
@@ -113,29 +107,54 @@ def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None
 
     async def turn_back(in_proof: LabInProof) -> None:
         selling = asyncio.create_task(in_proof.call(target, "order-1"))
-        await until_status(in_proof, target, "paused")
-        await in_proof.deploy("off")
-        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await resume_on(in_proof, target, "off")
         await in_proof.until_all_completed()
         await selling
 
-    proving = dataclasses.replace(proof, prove=turn_back)
-    trace = lab.run(lab.laboratory.result(proving, snippet)).trace
+    trace = instead(lab, CHAPTER / "flag-read-in-flight", turn_back, snippet=snippet).trace
     assert trace.effect_counts() == proof.promise.effects
 
 
 def test_flag_read_in_a_step_must_not_be_deployed_in_place(lab: Lab) -> None:
     """RDD606: the step that reads the flag is not in the journals of those under way."""
     proof = load(CHAPTER / "flag-read-in-flight")
-    in_place = dataclasses.replace(proof.stimulus, successor="do", successor_env={})
-    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place))
+    fixed = dataclasses.replace(proof.stimulus, successor_env={})
+    result = in_place(lab, CHAPTER / "flag-read-in-flight", fixed)
     assert result.outcome.kind == "journal-mismatch"
+
+
+@pytest.mark.parametrize(("snippet", "found"), [("cached", True), ("dont", False)])
+def test_server_without_patience_replays_at_every_await(
+    lab: Lab, snippet: str, found: bool
+) -> None:
+    """RDD607: as the SDK's harness does it; it finds the one mistake, and not the other."""
+    server = {"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "0s"}
+    proof = dataclasses.replace(load(CHAPTER / "test-without-replay"), server=server)
+    result = lab.run(lab.laboratory.result(proof, proof.snippet(snippet), PLAIN))
+    assert (result.outcome.kind == "journal-mismatch") == found, result.outcome
+
+
+def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:
+    """RDD607: on the fixed code the journal doesn't replay, either."""
+    target = "Tickets/t-1/open"
+
+    async def end(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_json like '%set state%run%'"
+        )
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("kill", target) == 200
+        await until_status(in_proof, target, "completed")
+
+    afterwards(lab, CHAPTER / "test-without-replay", end)
 
 
 def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> None:
     """RDD608: and whoever waits for its answer is told."""
     target = "Parcels/send"
-    proof = load(CHAPTER / "bad-input-is-500")
 
     async def fix(in_proof: LabInProof) -> None:
         assert await in_proof.call(target, idempotency_key="order-1") is None
@@ -144,36 +163,12 @@ def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> 
         assert (await in_proof.call(target, idempotency_key="order-1"))["code"] == 400
         assert len(await in_proof.query("select id from sys_invocation")) == 1
 
-    fixing = dataclasses.replace(proof, prove=fix, promise=Holds(answers=[None, None]))
-    lab.run(lab.laboratory.result(fixing, proof.snippet("dont")))
+    promise = Holds(answers=[None, None])
+    instead(lab, CHAPTER / "bad-input-is-500", fix, promise=promise)
 
 
 def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
     """RDD608: it adds no command to the journal."""
-    proof = load(CHAPTER / "bad-input-is-500")
-    in_place = dataclasses.replace(crash_after_effect("POST /parcels"), successor="do")
-    trace = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place)).trace
+    trace = in_place(lab, CHAPTER / "bad-input-is-500", crash_after_effect("POST /parcels")).trace
     assert [call.status for call in trace.calls] == [200, 400, 400]
     assert not {"RT0016"} & {failure.code for failure in trace.failures()}
-
-
-def test_input_that_the_model_refuses_meets_a_mismatch_in_place(lab: Lab) -> None:
-    """RDD803: each attempt parses the input anew, and the journal goes on where this one fails."""
-    proof = load(ROOT / "snippets" / "data" / "no-schema-at-the-border")
-
-    async def in_words(in_proof: LabInProof) -> None:
-        await in_proof.call("Insurance/insure", {"customer": "ann", "days": "three"})
-
-    in_place = dataclasses.replace(crash_after_step("sign"), successor="do")
-    proving = dataclasses.replace(proof, prove=in_words)
-    outcome = lab.run(lab.laboratory.result(proving, proof.snippet("dont"), in_place)).outcome
-    assert outcome == JournalMismatch(command=1, was="run", now="handler return")
-
-
-def test_input_that_the_model_takes_goes_on_in_place(lab: Lab) -> None:
-    """RDD803: no command changes."""
-    proof = load(ROOT / "snippets" / "data" / "no-schema-at-the-border")
-    in_place = dataclasses.replace(crash_after_step("sign"), successor="do")
-    trace = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), in_place)).trace
-    assert [call.status for call in trace.calls] == [200]
-    assert trace.effect_counts() == {"POST /contracts": 1}

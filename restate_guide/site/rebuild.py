@@ -1,0 +1,166 @@
+"""The MkDocs hook that makes builds quick: nothing is made twice that would come out the same.
+
+A save is to be seen at once. Most of a build goes into the Markdown of pages and into what search
+reads of them, and a save touches few pages. So what a page became is kept while the site is served,
+with all that it was made from, and made again once any of that is another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
+from material.plugins.search.plugin import SearchIndex  # type: ignore[import-untyped]
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+from restate_guide import catalogue
+from restate_guide.site.book import files_of
+from restate_guide.site.extension import DIRECTIVE, SEARCHED, UNSEARCHED
+
+LEFT_OUT = re.compile(f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->", re.S)
+BY_A_PLUGIN = ":::"
+"""Pages with this are made from docstrings, by a plugin that has to be asked each time."""
+
+
+@dataclass(frozen=True)
+class Became:
+    """What the Markdown of a page became, as `mkdocs.structure.pages.Page` holds it."""
+
+    content: str | None
+    toc: Any
+    title: str | None
+    anchors: set[str] | None
+    links: Mapping[str, dict[str, str]]
+    """Links to anchors, by the file that the page links to."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What pages are made from beside their own text, as it was when a build began."""
+
+    rules: tuple[catalogue.Rule, ...]
+    by_rule: Mapping[str, object]
+    """The state of each rule's page, pair and evidence, by its id."""
+    all: object
+
+    def of(self, markdown: str) -> object:
+        """What a page is made from: the rules that it names, or everything, if it shows lists."""
+        found: list[object] = [self.rules]
+        for says in DIRECTIVE.findall(markdown):
+            names = [word for word in says.split() if word in self.by_rule]
+            if not names:
+                return self.all
+            found += [self.by_rule[name] for name in names]
+        return tuple(found)
+
+
+became: dict[str, tuple[object, Became]] = {}
+"""By a page's file: what it was made from, and what it became."""
+indexed: dict[str, tuple[str | None, list[dict[str, Any]]]] = {}
+"""By a page's address: its content, and its entries in the search index."""
+sources: list[Sources] = []
+"""Those of the build that is under way."""
+
+
+class QuickIndex(SearchIndex):  # type: ignore[misc]  # Material has no types
+    """Material's search index, which doesn't parse what it would leave out, nor anything twice."""
+
+    def add_entry_from_context(self, page: Page) -> None:
+        content, known = page.content, indexed.get(page.url)
+        if known is None or known[0] != content:
+            before = len(self.entries)
+            page.content = LEFT_OUT.sub("", content or "")
+            super().add_entry_from_context(page)
+            page.content = content
+            indexed[page.url] = content, self.entries[before:]
+        else:
+            self.entries += known[1]
+
+
+class Compiled(BytecodeCache):
+    """Templates, compiled: each build has an environment of its own, which would compile them anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+of_the_theme, of_docstrings = Compiled(), Compiled()
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Called when the plugins are ready."""
+    search: Any = config.plugins["material/search"]
+    search.search_index = QuickIndex(**search.config)
+    return config
+
+
+def on_pre_build(config: MkDocsConfig) -> None:
+    """Looks once at all that pages are made from."""
+    root = catalogue.ROOT
+    rules = tuple(catalogue.rules(root))
+    folders = (root / "docs" / "rules", root / "docs" / "symptoms", root / "snippets")
+    everything = tuple(file for folder in folders if folder.is_dir() for file in files_of(folder))
+    by_folder: dict[Path, list[tuple[str, int]]] = {}
+    for name, changed in everything:
+        by_folder.setdefault(Path(name).parent, []).append((name, changed))
+        by_folder.setdefault(Path(name), []).append((name, changed))
+    by_rule = {r.id: (*by_folder[r.folder], *by_folder[r.page]) for r in rules}
+    docstrings: Any = config.plugins["mkdocstrings"]
+    docstrings.get_handler("python").env.bytecode_cache = of_docstrings
+    sources[:] = [Sources(rules, by_rule, everything)]
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
+    """Has the page take what it became before, if that still holds."""
+    if BY_A_PLUGIN not in markdown:
+        made_from = (markdown, sources[0].of(markdown), frozenset(files.src_uris))
+        page.render = partial(render, page, made_from, page.render)  # type: ignore[method-assign]
+    return markdown
+
+
+def render(
+    page: Page,
+    made_from: object,
+    anew: Callable[[MkDocsConfig, Files], None],
+    config: MkDocsConfig,
+    files: Files,
+) -> None:
+    """Stands in for `Page.render`."""
+    name = page.file.src_uri
+    if name not in became or became[name][0] != made_from:
+        anew(config, files)
+        links = {file.src_uri: links for file, links in (page.links_to_anchors or {}).items()}
+        content, title, anchors = page.content, page._title_from_render, page.present_anchor_ids
+        became[name] = made_from, Became(content, page.toc, title, anchors, links)
+        return
+    kept = became[name][1]
+    page.content, page.toc, page._title_from_render = kept.content, kept.toc, kept.title
+    page.present_anchor_ids = kept.anchors
+    page.links_to_anchors = {files.src_uris[file]: links for file, links in kept.links.items()}
+
+
+def on_env(env: Environment, files: Files, **_: Any) -> Environment:
+    """Gives templates what they need to be quick; the menu finds its pages by their files."""
+    env.bytecode_cache = of_the_theme
+    env.globals["page_at"] = {file.src_uri: file.page for file in files.documentation_pages()}
+    return env
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Takes the comments out of the page, which have done their work."""
+    return output.replace(f"<!--{UNSEARCHED}-->", "").replace(f"<!--{SEARCHED}-->", "")

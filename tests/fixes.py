@@ -1,0 +1,90 @@
+"""Runs what a rule's proof runs, and does to it what its page advises: what tests of advice share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from restate_guide.catalogue import ROOT
+from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab import Result, Stimulus, load
+from tests.conftest import Lab
+
+SNIPPETS = ROOT / "snippets"
+
+
+def instead(
+    lab: Lab,
+    rule: Path,
+    prove: Callable[[LabInProof], Awaitable[None]],
+    stimulus: Stimulus | None = None,
+    snippet: Path | None = None,
+    **changes: Any,
+) -> Result:
+    """Runs a don't with calls of the test's own.
+
+    Args:
+        rule: the folder of its snippets.
+        stimulus: another one than the proof's.
+        snippet: another one than the don't.
+        changes: what else of the proof is to be otherwise.
+    """
+
+    async def calls(in_proof: LabInProof) -> None:
+        await prove(in_proof)
+
+    proof = dataclasses.replace(load(rule), prove=calls, **changes)
+    return lab.run(lab.laboratory.result(proof, snippet or proof.snippet("dont"), stimulus))
+
+
+def afterwards(
+    lab: Lab,
+    rule: Path,
+    then: Callable[[LabInProof], Awaitable[None]],
+    stimulus: Stimulus | None = None,
+    variant: str = "dont",
+) -> Result:
+    """Runs a don't, or what else stands beside it, as its proof does, and does something about it then."""
+    proof = load(rule)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        await then(in_proof)
+
+    return instead(lab, rule, prove, stimulus, proof.snippet(variant))
+
+
+def in_place(lab: Lab, rule: Path, stimulus: Stimulus | None = None) -> Result:
+    """Runs a don't; the worker that takes over has the fixed code."""
+    proof = load(rule)
+    fixed = dataclasses.replace(stimulus or proof.stimulus, successor="do")
+    return lab.run(lab.laboratory.result(proof, proof.snippet("dont"), fixed))
+
+
+async def until_status(in_proof: LabInProof, target: str, status: str) -> None:
+    """Waits until an invocation has a status."""
+    await in_proof.until_row(
+        f"select id from sys_invocation where target = '{target}' and status = '{status}'"
+    )
+
+
+async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> None:
+    """Registers a snippet as a new deployment, and resumes on it what is paused, to its end."""
+    await until_status(in_proof, target, "paused")
+    await in_proof.deploy(snippet)
+    assert await in_proof.operate("resume", target, deployment="latest") == 200
+    await until_status(in_proof, target, "completed")
+
+
+def changed(folder: Path, snippet: str, *changes: tuple[str, str]) -> Path:
+    """A copy of a snippet (`communication/wrong-call-kind/dont`) with some of its lines written otherwise."""
+    source = SNIPPETS / f"{snippet}.py"
+    text = source.read_text()
+    for old, new in changes:
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {source}"
+        text = text.replace(old, new)
+    copy = folder / source.name
+    copy.write_text(text)
+    return copy

@@ -1,0 +1,381 @@
+"""What the pages of the chapter communication claim beside their asides, done on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from restate_guide.lab import (
+    LATE_REPLAY,
+    PLAIN,
+    REPLAY_EVERY_AWAIT,
+    Holds,
+    JournalMismatch,
+    Stimulus,
+    crash_after_effect,
+    crash_after_step,
+    crash_before_journal,
+    load,
+)
+from restate_guide.lab import Lab as LabInProof
+from tests.conftest import Lab
+from tests.fixes import SNIPPETS, afterwards, changed, in_place, instead
+
+CHAPTER = SNIPPETS / "communication"
+
+pytestmark = pytest.mark.server
+
+
+def answering(slug: str, *answers: object) -> Holds:
+    """What the rule promises, but for the answers."""
+    return dataclasses.replace(load(CHAPTER / slug).promise, answers=list(answers))
+
+
+def test_step_at_the_ingress_with_a_key_calls_once(lab: Lab, tmp_path: Path) -> None:
+    """RDD301: a key drawn before the step brings it through the crash that repeats it without."""
+    keyed = changed(
+        tmp_path,
+        "communication/ingress-client-in-handler/step",
+        ("def call_goodbye(user: str)", "def call_goodbye(user: str, key: str)"),
+        ("service_call(goodbye, user)", "service_call(goodbye, user, idempotency_key=key)"),
+        ("call_goodbye, user=user)", "call_goodbye, user=user, key=str(ctx.uuid()))"),
+    )
+    proof = load(CHAPTER / "ingress-client-in-handler")
+    result = lab.run(lab.laboratory.result(proof, keyed, crash_before_journal("goodbye")))
+    assert result.outcome.kind == "holds", result.outcome
+
+
+@pytest.mark.parametrize(("variant", "end"), [("do", "failure"), ("dont", "success")])
+def test_cancel_reaches_a_call_through_the_context_only(lab: Lab, variant: str, end: str) -> None:
+    """RDD301."""
+    called = "select completion_result, invoked_by_target from sys_invocation"
+    called += " where target = 'Mails/goodbye' and status = 'completed'"
+    found = []
+
+    async def cancel(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /mails", at_most=20.0)
+        closing = asyncio.create_task(in_proof.call("Accounts/close", "ann"))
+        await in_proof.until_effect("POST /mails")
+        assert await in_proof.operate("cancel", "Accounts/close") == 202
+        await in_proof.until_row(
+            called
+            if variant == "do"
+            else "select j.id from sys_journal j join sys_invocation i on i.id = j.id "
+            "where i.target = 'Accounts/close' and j.entry_type = 'Notification: Signal'"
+        )
+        mailed.set()
+        await closing
+        await in_proof.until_all_completed()
+        found.extend(await in_proof.query(called))
+
+    rule = CHAPTER / "ingress-client-in-handler"
+    result = instead(lab, rule, cancel, PLAIN, rule / f"{variant}.py")
+    assert result.trace.calls[0].status == 409
+    assert result.trace.effect_counts()["POST /mails"] == 1
+    caller = {"invoked_by_target": "Accounts/close"} if variant == "do" else {}
+    assert found == [{"completion_result": end, **caller}]
+
+
+@pytest.mark.parametrize("kind", ["service_send", "object by generic_call", "workflow"])
+def test_other_calls_without_a_key_go_to_the_empty_one(lab: Lab, tmp_path: Path, kind: str) -> None:
+    """RDD302."""
+    call = "    return await ctx.service_call(add, arg=10)"
+    changes = {
+        "service_send": [(call, "    ctx.service_send(add, arg=10)\n    return 0")],
+        "object by generic_call": [
+            (call, '    return int(await ctx.generic_call("Points", "add", b"10"))')
+        ],
+        "workflow": [
+            ('restate.VirtualObject("Points")', 'restate.Workflow("Points")'),
+            ("@points.handler()", "@points.main()"),
+            ("ctx: restate.ObjectContext", "ctx: restate.WorkflowContext"),
+        ],
+    }[kind]
+    snippet = changed(tmp_path, "communication/wrong-call-kind/dont", *changes)
+    keys = []
+
+    async def place(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/place", "ann")
+        await in_proof.until_all_completed()
+        keys.extend(
+            await in_proof.query(
+                "select target from sys_invocation where target_service_name = 'Points' "
+                "and target_service_key = ''"
+            )
+        )
+
+    answer = answering("wrong-call-kind", 0 if kind == "service_send" else 10)
+    result = instead(lab, CHAPTER / "wrong-call-kind", place, PLAIN, snippet, promise=answer)
+    assert [row["target"] for row in keys] == ["Points//add"], result.trace.invocations
+    assert [(state.key, state.value) for state in result.trace.state] == [("", 10)]
+
+
+@pytest.mark.parametrize("where", ["a shared handler", "another key"])
+def test_calls_that_stand_in_no_queue_of_the_callers(lab: Lab, tmp_path: Path, where: str) -> None:
+    """RDD304."""
+    changes = {
+        "a shared handler": [
+            ("@cart.handler()\nasync def empty(", '@cart.handler(kind="shared")\nasync def empty('),
+            ('    ctx.clear("items")\n', '    await ctx.get("items")\n'),
+        ],
+        "another key": [("key=ctx.key()", 'key="bob"')],
+    }[where]
+    snippet = changed(tmp_path, "communication/self-call-same-key/dont", *changes)
+    result = lab.run(lab.laboratory.result(load(CHAPTER / "self-call-same-key"), snippet, PLAIN))
+    assert [call.answer for call in result.trace.calls] == ["", ["pot"]]
+
+
+@pytest.mark.parametrize(
+    ("slug", "target"),
+    [
+        ("same-key-cycle", "Orders/order-1/place"),  # RDD303
+        ("self-call-same-key", "Cart/ann/check_out"),  # RDD304
+    ],
+)
+def test_cancel_of_the_first_frees_the_keys_of_a_cycle(lab: Lab, slug: str, target: str) -> None:
+    """The cancellation reaches what the cancelled invocation waits for."""
+
+    async def free(in_proof: LabInProof) -> None:
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_all_completed()
+
+    trace = afterwards(lab, CHAPTER / slug, free).trace
+    assert {invocation.status for invocation in trace.invocations} == {"completed"}
+
+
+def test_signal_answers_in_a_service(lab: Lab, tmp_path: Path) -> None:
+    """RDD305: between two invocations, addressed by the id of the one that waits."""
+    signal = changed(
+        tmp_path,
+        "communication/promise-outside-workflow/dont",
+        ("ctx: restate.WorkflowContext", "ctx: restate.Context"),
+        ("ctx.promise(", "ctx.signal("),
+        ('answer_to="answer"', "answer_to=ctx.request().id"),
+        ("await answer.value()", "await answer"),
+        (
+            "\n\napp =",
+            "\n\n@expenses.handler()\nasync def reply(ctx: restate.Context, id: str) -> None:\n"
+            '    ctx.resolve_signal(id, "answer", "granted")\n\n\napp =',
+        ),
+    )
+
+    async def answer(in_proof: LabInProof) -> None:
+        claiming = asyncio.create_task(in_proof.call("Expenses/claim", "train ticket"))
+        await in_proof.until_effect("POST /mails")
+        await in_proof.call("Expenses/reply", in_proof.outside.ledger[0].body["answer to"])
+        await claiming
+
+    rule = CHAPTER / "promise-outside-workflow"
+    promise = answering("promise-outside-workflow", "granted", "")
+    result = instead(lab, rule, answer, PLAIN, signal, promise=promise)
+    assert result.outcome.kind == "holds", result.outcome
+
+
+def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
+    """RDD305: the fixed code asks once more, and is answered."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.deploy("do")
+        assert await in_proof.operate("kill", "Expenses/claim") == 200
+        await in_proof.until_all_completed()
+        claiming = asyncio.create_task(in_proof.call("Expenses/claim", "train ticket"))
+        await in_proof.until_effect("POST /mails", times=2)
+        await in_proof.resolve_awakeable(in_proof.outside.ledger[1].body["answer to"], "granted")
+        await claiming
+
+    trace = afterwards(lab, CHAPTER / "promise-outside-workflow", fix, PLAIN).trace
+    assert trace.calls[-1].answer == "granted"
+
+
+@pytest.mark.parametrize(
+    ("key", "outcome"),
+    [
+        ('f"give-{pledge}-{os.urandom(8).hex()}"', "effect-repeated"),  # drawn by each request
+        ('dict(scope["headers"])[b"x-drawn-once"].decode()', "holds"),  # drawn by the page, once
+    ],
+)
+def test_when_a_key_is_drawn_counts(lab: Lab, tmp_path: Path, key: str, outcome: str) -> None:
+    """RDD308."""
+    snippet = changed(
+        tmp_path, "communication/time-in-idempotency-key/do", ('f"give-{pledge}"', key)
+    )
+
+    async def twice(in_proof: LabInProof) -> None:
+        edge = await in_proof.serve("edge")
+        headers = {"x-drawn-once": "7f3a"}
+        release = in_proof.outside.hold("POST /debits", at_most=20.0)
+        path = "/pledges/pledge-1"
+        first = asyncio.create_task(in_proof.post(edge, path, headers=headers))
+        await in_proof.until_effect("POST /debits")
+        first.cancel()
+        await asyncio.wait({first})
+        release.set()
+        await in_proof.post(edge, path, headers=headers)
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "time-in-idempotency-key"
+    assert instead(lab, rule, twice, PLAIN, snippet).outcome.kind == outcome
+
+
+def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None:
+    """RDD311."""
+    tokens = "select id from sys_journal where entry_json like '%for-this-proof-only%'"
+    over = (
+        "select id from sys_invocation where status = 'completed' and completion_result = 'success'"
+    )
+
+    async def purge(in_proof: LabInProof) -> None:
+        assert len(await in_proof.query(tokens)) == 1
+        assert await in_proof.operate("purge-journal", "Claims/file") == 200
+        await in_proof.until_no_row(tokens)
+        assert len(await in_proof.query(over)) == 1
+
+    afterwards(lab, CHAPTER / "secrets-in-headers", purge)
+
+
+@pytest.mark.parametrize(
+    ("slug", "stimulus", "outcome"),
+    [
+        ("ingress-client-in-handler", crash_after_step("delete"), "journal-mismatch"),
+        ("wrong-call-kind", LATE_REPLAY, "journal-mismatch"),
+        ("key-inside-a-handler", LATE_REPLAY, "journal-mismatch"),
+        ("context-outside-a-handler", LATE_REPLAY, "holds"),
+        (
+            "awakeable-id-sent-outside-run",
+            crash_after_effect("POST /emails"),
+            "effect-repeated",
+        ),
+    ],
+)
+def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
+    """The worker that takes over has the fixed code: does an invocation under way get through?"""
+    result = in_place(lab, CHAPTER / slug, stimulus)
+    assert result.outcome.kind == outcome, result.outcome
+
+
+def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> None:
+    """RDD313: both mails have the same link."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        approving = asyncio.create_task(in_proof.call("Trips/approve", "Rome"))
+        await in_proof.until_effect("POST /emails")
+        approval = in_proof.outside.ledger[0].body["link"].rpartition("/")[2]
+        await in_proof.resolve_awakeable(approval, "approved")
+        await in_proof.resolve_awakeable(approval, "refused")
+        await approving
+
+    result = instead(lab, CHAPTER / "awakeable-id-sent-outside-run", prove, REPLAY_EVERY_AWAIT)
+    assert result.trace.calls[0].answer == "Rome: approved"
+
+
+def test_who_confirms_just_before_a_promise_is_closed_is_heard(lab: Lab, tmp_path: Path) -> None:
+    """RDD314: the rejection comes too late then, and the workflow takes the guest."""
+    proof = load(CHAPTER / "wait-without-a-limit")
+    closing = "        await confirmed.reject"
+    slow = '        await ctx.run_typed("slow", mark, room="13", as_what="slow")\n'
+    snippet = tmp_path / "closed.py"
+    snippet.write_text(proof.snippet("closed").read_text().replace(closing, slow + closing))
+
+    async def prove(in_proof: LabInProof) -> None:
+        closed = in_proof.outside.hold("PUT /rooms/13", at_most=30.0)
+        waiting = asyncio.create_task(in_proof.call("Booking/b-1/run", "12"))
+        await in_proof.until_effect("PUT /rooms/13")
+        assert await in_proof.call("Booking/b-1/confirm", "ann") == "thank you"
+        closed.set()
+        await waiting
+
+    result = instead(lab, CHAPTER / "wait-without-a-limit", prove, PLAIN, snippet)
+    assert result.trace.calls[0].answer == "room 12 for ann"
+
+
+async def confirm(in_proof: LabInProof) -> None:
+    await in_proof.call("Booking/b-1/confirm", "ann")
+
+
+async def cancel(in_proof: LabInProof) -> None:
+    assert await in_proof.operate("cancel", "Booking/b-1/run") == 202
+
+
+async def move(in_proof: LabInProof) -> None:
+    """On to the code that has a limit; one that is suspended needs no pause for that, and gets none."""
+    await in_proof.deploy("do")
+    if not await in_proof.query("select id from sys_invocation where status = 'suspended'"):
+        assert await in_proof.operate("pause", "Booking/b-1/run") == 202
+        await in_proof.until_row("select id from sys_invocation where status = 'paused'")
+    assert await in_proof.operate("resume", "Booking/b-1/run", deployment="latest") == 200
+
+
+@pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=["running", "suspended"])
+@pytest.mark.parametrize(
+    ("free", "ends"),
+    [
+        (confirm, "room 12 for ann"),
+        (cancel, {"failure": "cancelled", "code": 409}),
+        (move, "room 12 was not confirmed"),
+    ],
+)
+def test_a_workflow_that_waits_for_ever_is_freed(
+    lab: Lab, stimulus: Stimulus, free: Callable[[LabInProof], Awaitable[None]], ends: object
+) -> None:
+    """RDD314: by what it waits for, by a cancel, or by the code with the limit."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Booking/b-1/run/send", "12")
+        await in_proof.until_row("select key from sys_promise")
+        if stimulus is REPLAY_EVERY_AWAIT:
+            await in_proof.until_row("select id from sys_invocation where status = 'suspended'")
+        await free(in_proof)
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "wait-without-a-limit"
+    trace = instead(lab, rule, prove, stimulus, promise=Holds(answers=[])).trace
+    stuck = next(i for i in trace.invocations if i.target == "Booking/b-1/run")
+    assert stuck.journal[-1].value == ends
+
+
+def test_a_handler_that_went_on_after_the_answer_meets_a_mismatch(lab: Lab, tmp_path: Path) -> None:
+    """RDD313: on the fixed code in place, its journal has the next step where the mail's now is."""
+    proof = load(CHAPTER / "awakeable-id-sent-outside-run")
+    returning = '    return f"{trip}: {await decision}"'
+    going_on = '    await decision\n    await ctx.run_typed("book", trip.upper)\n' + returning
+    for name in ("do", "dont"):
+        fuller = proof.snippet(name).read_text().replace(returning, going_on)
+        (tmp_path / f"{name}.py").write_text(fuller)
+    fixed = dataclasses.replace(crash_after_step("book"), successor="do")
+    result = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed))
+    assert result.outcome == JournalMismatch(command=1, was="name book", now="name mail")
+
+
+def test_a_polling_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) -> None:
+    """RDD315."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /deliveries/p-1", times=8, status=404)
+        await in_proof.call("Orders/track", "p-1")
+
+    fixed = dataclasses.replace(crash_after_step("ask"), successor="do")
+    result = instead(lab, CHAPTER / "polling-with-sleep", prove, fixed)
+    assert result.outcome == JournalMismatch(command=1, was="name ask", now="name subscribe")
+
+
+def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab) -> None:
+    """RDD315: also when the fixed code is deployed."""
+    asked = "GET /deliveries/p-1"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(asked, times=1000, status=404)
+        await in_proof.call("Orders/track/send", "p-1")
+        await in_proof.until_effect(asked, times=3)
+        await in_proof.deploy("do")
+        already = len(in_proof.outside.ledger)
+        await in_proof.until_effect(asked, times=already + 3)
+        assert await in_proof.operate("cancel", "Orders/track") == 202
+        await in_proof.until_all_completed()
+
+    sent = Holds(answers=[{"invocationId": "inv-1", "status": "Accepted"}])
+    trace = instead(lab, CHAPTER / "polling-with-sleep", prove, promise=sent).trace
+    assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}

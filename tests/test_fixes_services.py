@@ -1,0 +1,149 @@
+"""What the pages of the chapter services tell operators to do, done on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from restate_guide.lab import (
+    LATE_REPLAY,
+    Holds,
+    JournalMismatch,
+    Stimulus,
+    crash_after_effect,
+)
+from restate_guide.lab import Lab as LabInProof
+from tests.conftest import Lab
+from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on
+
+CHAPTER = SNIPPETS / "services"
+
+pytestmark = pytest.mark.server
+
+
+@pytest.mark.parametrize(
+    ("slug", "target", "effects"),
+    [
+        ("sync-handler", "Shop/delivered", {"POST /emails": 1}),
+        ("await-on-sync-op", "Parcels/p-1/scan", {}),
+    ],
+)
+def test_paused_resumes_on_the_fixed_code(
+    lab: Lab, slug: str, target: str, effects: dict[str, int]
+) -> None:
+    """RDD706, RDD707: what was done isn't done again."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await resume_on(in_proof, target)
+        await in_proof.until_all_completed()
+
+    assert afterwards(lab, CHAPTER / slug, fix).trace.effect_counts() == effects
+
+
+def test_whoever_asks_again_has_it_done_again(lab: Lab) -> None:
+    """RDD706: a second mail goes out."""
+
+    async def ask_again(in_proof: LabInProof) -> None:
+        await in_proof.call("Shop/delivered/send", "ann")
+        await in_proof.until_effect("POST /emails", times=2)
+
+    afterwards(lab, CHAPTER / "sync-handler", ask_again)
+
+
+def test_key_of_a_paused_invocation_is_free_once_it_has_resumed(lab: Lab) -> None:
+    """RDD707: the next scan waits in the queue until then."""
+    target = "Parcels/p-1/scan"
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "Hamburg")
+        await in_proof.until_row("select id from sys_invocation where status = 'pending'")
+        await in_proof.deploy("do")
+        paused = await in_proof.query("select id from sys_invocation where status = 'paused'")
+        assert len(paused) == 1
+        # Not by its target: that is the waiting one's, too.
+        resume = f"/invocations/{paused[0]['id']}/resume?deployment=latest"
+        await in_proof.admin("PATCH", resume)
+        await in_proof.until_all_completed()
+
+    trace = afterwards(lab, CHAPTER / "await-on-sync-op", fix).trace
+    assert [(state.name, state.value) for state in trace.state] == [("place", "Hamburg")]
+
+
+@pytest.mark.parametrize(
+    ("slug", "stimulus", "outcome"),
+    [
+        ("workflow-run-twice", crash_after_effect("POST /accounts"), "journal-mismatch"),
+        (
+            "control-in-the-data-plane",
+            crash_after_effect("PUT /books/dune"),
+            "journal-mismatch",
+        ),
+    ],
+)
+def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
+    """RDD702, RDD705: an invocation under way does not get through."""
+    result = in_place(lab, CHAPTER / slug, stimulus)
+    assert result.outcome.kind == outcome, result.outcome
+
+
+def test_an_endless_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) -> None:
+    """RDD704."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Digests/send", "ann")
+
+    fixed = dataclasses.replace(LATE_REPLAY, successor="do")
+    outcome = instead(lab, CHAPTER / "endless-handler", prove, fixed).outcome
+    assert isinstance(outcome, JournalMismatch) and outcome.command == 2, outcome
+
+
+def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
+    """RDD704: on a new deployment."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /letters", times=1, status=410, after=2)
+        await in_proof.call("Digests/send/send", "ann")
+        await in_proof.until_effect("POST /digests", times=2)
+        await in_proof.deploy("newer")
+        assert await in_proof.operate("cancel", "Digests/send") == 202
+        await in_proof.until_all_completed()
+        await in_proof.call("Digests/send/send", "ann")
+        await in_proof.until_effect("POST /letters", times=3)  # the third is refused
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "endless-handler", prove).trace
+    assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}
+    assert trace.effect_counts()["POST /letters"] == 2
+
+
+def test_a_workflow_past_the_new_state_meets_a_mismatch_in_place(lab: Lab) -> None:
+    """RDD703."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Claim/c-1/run", "flood")
+
+    fixed = dataclasses.replace(crash_after_effect("GET /assessments/claim-1"), successor="do")
+    outcome = instead(lab, CHAPTER / "status-by-waiting", prove, fixed).outcome
+    assert isinstance(outcome, JournalMismatch) and outcome.command == 2, outcome
+
+
+def test_a_workflow_that_began_before_has_nothing_to_tell(lab: Lab) -> None:
+    """RDD703: the handler is the new deployment's, the workflow the old one's."""
+    assessment = "GET /assessments/claim-1"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[assessment] = "covered"
+        assessed = in_proof.outside.hold(assessment, at_most=30.0)
+        running = asyncio.create_task(in_proof.call("Claim/c-1/run", "flood"))
+        await in_proof.until_effect(assessment)
+        await in_proof.deploy("do")
+        await in_proof.call("Claim/c-1/tell")
+        assessed.set()
+        await running
+        await in_proof.call("Claim/c-1/tell")
+
+    right = Holds(answers=[["claim-1", "covered"], "", ""], effects={"POST /claims": 1})
+    outcome = instead(lab, CHAPTER / "status-by-waiting", prove, promise=right).outcome
+    assert outcome == right

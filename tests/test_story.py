@@ -1,0 +1,33 @@
+"""How a run is told: which of several attempts or tries it was that wrote into the journal."""
+
+from __future__ import annotations
+
+from restate_guide.catalogue import ROOT
+from restate_guide.lab.evidence import read
+from restate_guide.site.story import Mark, Story, stories
+
+
+def told(rule: str, variant: str) -> Story:
+    """The story of the only invocation."""
+    found = read(ROOT / "snippets" / rule / "evidence.json")
+    (story,) = stories(getattr(found, variant).trace)
+    return story
+
+
+def test_only_the_last_try_writes_the_failure_of_a_step() -> None:
+    attempts = told("errors/kill-skips-compensation", "do").attempts
+    fails = [step for attempt in attempts for step in attempt.steps if " fails: " in step.words]
+    assert [step.mark for step in fails] == [None, None, Mark("written", "4")]
+
+
+def test_a_result_is_told_of_the_attempt_that_wrote_it() -> None:
+    """RDD604: the first attempt's letter-1 was thrown away; the journal holds letter-2."""
+    done = [
+        "".join(str(getattr(word, "text", word)) for word in step.words)
+        for attempt in told("operations/long-step-default-timeouts", "dont").attempts
+        for step in attempt.steps
+        if any(" is done" in str(word) for word in step.words)
+    ]
+    assert len(done) == 2
+    assert "doesn't hold this result" in done[0] and "letter-2" not in done[0]
+    assert "letter-2" in done[1]
