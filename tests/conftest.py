@@ -46,7 +46,7 @@ def lab() -> Iterator[Lab]:
     with contextlib.ExitStack() as stack:
         runner = asyncio.Runner()
         stack.callback(apart, runner.close)
-        manager = laboratory()
+        manager = laboratory(ahead=1)
         opened = apart(runner.run, manager.__aenter__())
         yield Lab(opened, runner)
         apart(runner.run, manager.__aexit__(None, None, None))
