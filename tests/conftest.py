@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +18,6 @@ from tests.served import served
 __all__ = ["Lab", "chromium", "lab", "origin", "playwright", "served", "site"]
 
 T = TypeVar("T")
-
-
 THREAD = ThreadPoolExecutor(max_workers=1)
 
 
@@ -30,23 +28,39 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
 
 @dataclass(frozen=True)
 class Lab:
-    """A laboratory, and the event loop that it lives in."""
+    """A laboratory, and the event loop that it lives in.
+
+    The loop runs in a thread of its own, and goes on between tests: a server that is started ahead
+    becomes healthy then, and is not taken for one that hangs because nobody looked at it.
+    """
 
     laboratory: Laboratory
-    runner: asyncio.Runner
+    loop: asyncio.AbstractEventLoop
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        result: T = apart(self.runner.run, coroutine)
-        return result
+        return await_in(self.loop, coroutine)
+
+
+def await_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs it in a loop of another thread; it ends with the test, if that is broken off."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    try:
+        return future.result()
+    finally:
+        future.cancel()
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Nurseries are slow to start, so all tests of a process share them; servers are shared by none."""
-    with contextlib.ExitStack() as stack:
-        runner = asyncio.Runner()
-        stack.callback(apart, runner.close)
-        manager = laboratory(ahead=1)
-        opened = apart(runner.run, manager.__aenter__())
-        yield Lab(opened, runner)
-        apart(runner.run, manager.__aexit__(None, None, None))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="lab")
+    thread.start()
+    manager = laboratory(ahead=1)
+    try:
+        yield Lab(await_in(loop, manager.__aenter__()), loop)
+        await_in(loop, manager.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
