@@ -7,6 +7,7 @@ JSON lines; the listening socket that a worker is to serve on comes along as a f
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -54,6 +55,8 @@ class Nursery:
         self.prctl = self.keeper.prctl()
         self.names: dict[int, str] = {}
         self.worker = beside("worker")
+        self.worker.read_certificates_once()
+        gc.freeze()  # a worker that collects garbage would copy the pages that it shares with us
 
     def say(self, **words: Any) -> None:
         self.connection.sendall((json.dumps(words) + "\n").encode())

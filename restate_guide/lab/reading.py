@@ -36,6 +36,7 @@ ENDS = ("output", "error", "suspended", "killed", "cut off")
 NOT_A_RESULT = {"CallInvocationId"}
 """Notifications that only tell the id of what was called; the result is another one."""
 CONNECTION_BROKE = "the connection to the worker broke"
+_adapter = TypeAdapter(Trace)
 
 
 @dataclass
@@ -340,7 +341,7 @@ def build_trace(
         dict(measured),
         dict(answers),
     )
-    stable: Trace = TypeAdapter(Trace).validate_python(Stable(varies).json(asdict(trace)))
+    stable: Trace = _adapter.validate_python(Stable(varies).json(asdict(trace)))
     return stable
 
 
