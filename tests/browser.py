@@ -114,9 +114,13 @@ def launch(playwright: Playwright, names: str) -> Browser:
     )
 
 
-def findings(page: Page) -> list[str]:
-    """What axe finds, each with the element it finds it on."""
-    found = Axe().run(page, options={"runOnly": STANDARD, "resultTypes": ["violations"]})
+def findings(page: Page, within: str | None = None) -> list[str]:
+    """What axe finds, each with the element it finds it on.
+
+    Args:
+        within: selects the elements to be looked at, if not the whole page.
+    """
+    found = Axe().run(page, within, options={"runOnly": STANDARD, "resultTypes": ["violations"]})
     return [
         f"{violation['id']}: {node['target']} {node['failureSummary']}"
         for violation in found.response["violations"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -71,6 +72,13 @@ class Proof:
         return self.folder / f"{name}.py"
 
 
+class Unwritten(SourceFileLoader):
+    """Leaves no `__pycache__` beside the snippets: a site that is served would be built anew for it."""
+
+    def set_data(self, *_: object, **__: object) -> None:
+        pass
+
+
 def load(folder: Path) -> Proof:
     """Reads the proof of the rule in a folder of snippets/.
 
@@ -78,7 +86,8 @@ def load(folder: Path) -> Proof:
         LabError: the proof lacks something; the message says what.
     """
     path = folder / "proof.py"
-    spec = importlib.util.spec_from_file_location(f"proof_{folder.name}", path)
+    name = f"proof_{folder.name}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=Unwritten(name, str(path)))
     if spec is None or spec.loader is None or not path.exists():
         raise LabError(f"{path} is missing.")
     module = importlib.util.module_from_spec(spec)

@@ -482,6 +482,7 @@ def limit_attempts() -> None:
 
 def load(snippet: str, attribute: str) -> Any:
     """Imports the snippet as a module; the ASGI application in it."""
+    sys.dont_write_bytecode = True  # a site that is served would be built anew for it
     spec = importlib.util.spec_from_file_location(Path(snippet).stem, snippet)
     assert spec is not None and spec.loader is not None
     sys.path.insert(0, str(Path(snippet).parent))  # as for a script: what stands beside it
