@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import difflib
 import functools
-import json
 import re
 
 import pytest
@@ -76,8 +76,11 @@ def test_evidence_is_what_the_runs_showed(
     rule: Rule, proofs: functools._lru_cache_wrapper[Proven]
 ) -> None:
     recorded = (rule.folder / "evidence.json").read_text()
-    assert json.loads(dumps(proofs(rule).evidence())) == json.loads(recorded), "run `make update`"
-    assert dumps(proofs(rule).evidence()) == recorded
+    now = dumps(proofs(rule).evidence())
+    if now != recorded:
+        lines = recorded.splitlines(), now.splitlines()
+        differ = difflib.unified_diff(*lines, "recorded", "now", lineterm="")
+        pytest.fail("\n".join(["another evidence; if it is right: make update", *differ]), False)
 
 
 @pytest.mark.server

@@ -178,7 +178,9 @@ class _Teller:
                 case "row":
                     yield self._row(moment)
                 case "operator":
-                    yield Step("harm", ("The operator: ", Code(moment.text)))
+                    raised = moment.text.startswith("cancel ")
+                    meaning = (": what the handler waits for raises a TerminalError",) * raised
+                    yield Step("harm", ("The operator: ", Code(moment.text), *meaning))
                 case "line":
                     yield self._line(moment)
                 case "error":
@@ -195,7 +197,9 @@ class _Teller:
         last = attempt.number == self._invocation.attempts[-1].number
         if last and self._invocation.status not in ("completed", "paused", UNKNOWN):
             words = f"Nothing more happens: the invocation stays {self._invocation.status}"
-            yield Step("harm", (words,))
+            timers = [c for c, e in self._commands.items() if e.type == "Command: Sleep"]
+            ends = "" if set(timers) - set(self._results) else ", and no timer will wake it"
+            yield Step("harm", (words + ends,))
 
     def _effects_of(self, attempt: Attempt) -> Iterator[Effect]:
         """The ledger's rows of an attempt, which are in the order of its moments."""
