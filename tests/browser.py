@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
@@ -114,11 +115,12 @@ def launch(playwright: Playwright, names: str) -> Browser:
     )
 
 
-def findings(page: Page, within: str | None = None) -> list[str]:
+def findings(page: Page, within: Any = None) -> list[str]:
     """What axe finds, each with the element it finds it on.
 
     Args:
-        within: selects the elements to be looked at, if not the whole page.
+        within: axe's context, if not the whole page: a selector of elements to be looked at, or
+            `{"exclude": [selector]}`.
     """
     found = Axe().run(page, within, options={"runOnly": STANDARD, "resultTypes": ["violations"]})
     return [

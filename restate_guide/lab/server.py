@@ -45,7 +45,11 @@ START_LIMIT = 30.0
 """Seconds that a server may take to become healthy, on a machine under full load."""
 
 
-NO_PARTITION_YET = ("node lookup for partition", "doesn't exist on this node")
+NO_PARTITION_YET = (
+    "node lookup for partition",
+    "doesn't exist on this node",
+    "expecting a partition store",
+)
 """A young server is healthy and takes invocations a moment before its query engine knows which node
 leads the partition; until then it answers a query with one of these errors."""
 
