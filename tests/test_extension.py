@@ -411,7 +411,7 @@ def test_what_does_not_happen_is_told() -> None:
     )
     assert told(replace(TRACE, invocations=(waiting,), effects=())) == [
         "The attempt is suspended, until the journal holds what it waits for",
-        "Nothing more happens: the invocation stays suspended",
+        "Nothing more happens: the invocation stays suspended, and no timer will wake it",
     ]
 
 

@@ -273,16 +273,15 @@ def test_the_quiz_works_by_keyboard(quiz: Page) -> None:
 # The search
 
 
-@pytest.mark.parametrize("words", ["RT0016", "Journal mismatch"])
-def test_a_stroke_opens_the_search_and_it_finds_the_rule(
-    page: Page, origin: str, words: str
-) -> None:
+def test_a_stroke_opens_the_search_and_it_finds_the_rule(page: Page, origin: str) -> None:
     page.unroute(THEME)
     page.goto(f"{origin}quiz/")
     page.keyboard.press("/")
-    expect(page.locator(".md-search__input")).to_be_focused()
-    page.keyboard.type(words)
-    results = page.locator(".md-search-result__item")
-    results.first.wait_for()
-    mismatching = ids(lambda e: e.rule.symptom == "journal-mismatch")
-    expect(results.filter(has_text=re.compile("|".join(mismatching))).first).to_be_attached()
+    search = page.locator(".md-search__input")
+    expect(search).to_be_focused()
+    mismatching = re.compile("|".join(ids(lambda e: e.rule.symptom == "journal-mismatch")))
+    for words in ("RT0016", "Journal mismatch"):
+        search.fill("")
+        page.keyboard.type(words)
+        results = page.locator(".md-search-result__item")
+        expect(results.filter(has_text=mismatching).first).to_be_attached()

@@ -91,7 +91,7 @@ def test_a_change_of_a_snippet_makes_anew_what_shows_it(site: Site, rendered: li
     do.write_text(do.read_text() + "\nEXTRA = 1\n")
     after = site.build()
     assert "EXTRA" in after["rules/determinism/rdd101/index.html"]
-    assert len(rendered) == 4 + 3, "the rule, the list of rules, and a page that names it"
+    assert len(rendered) == 4 + 2, "the rule, and a page that names it"
 
 
 def test_a_change_of_a_title_reaches_all_that_name_it(site: Site) -> None:
@@ -101,6 +101,27 @@ def test_a_change_of_a_title_reaches_all_that_name_it(site: Site) -> None:
     after = site.build()
     for name in ("index.html", "one/index.html", "rules/determinism/rdd101/index.html"):
         assert "Charge twice" in after[name], name
+
+
+def test_a_change_of_what_a_page_includes_makes_it_anew(site: Site) -> None:
+    recipe = site.snippets / "recipes/wait.py"
+    recipe.parent.mkdir()
+    recipe.write_text("EXTRA = 1\n")
+    page = site.docs / "one.md"
+    page.write_text(f'# One\n\n```python\n--8<-- "{recipe}"\n```\n')
+    site.settings["markdown_extensions"] += [{"pymdownx.snippets": {"base_path": ["/"]}}]
+    site.build()
+    recipe.write_text("EXTRA = 22\n")
+    assert "22" in site.build()["one/index.html"]
+
+
+def test_a_change_of_a_recorded_run_reaches_the_lists(site: Site) -> None:
+    before = site.build()["index.html"]
+    evidence = site.snippets / "determinism/rdd101/evidence.json"
+    seen = json.loads(evidence.read_text())["dont"]["verdict"]["short"]
+    evidence.write_text(evidence.read_text().replace(seen, "seen on the moon"))
+    assert seen in before
+    assert "seen on the moon" in site.build()["index.html"]
 
 
 def test_search_holds_what_it_holds_without_the_hook(site: Site) -> None:

@@ -171,16 +171,16 @@ async def prove(
         async with two:
             return await laboratory.result(judged_by, proof.snippet(snippet), stimulus)
 
+    under = dict.fromkeys([proof.stimulus, *REPLAYS])  # some proofs are under a replay themselves
     runs = [
-        one("do", proof.stimulus),
         one("dont", proof.stimulus, asked(proof, questions or {})),
-        *(one("do", stimulus) for stimulus in REPLAYS),
+        *(one("do", stimulus) for stimulus in under),
         *(one(a.snippet, a.stimulus, proof.judging(a)) for a in proof.asides.values()),
     ]
-    do, dont, *rest = await asyncio.gather(*runs)
-    survived = dict(zip(REPLAYS, rest, strict=False))
-    asides = dict(zip(proof.asides, rest[len(REPLAYS) :], strict=True))
-    return Proven(proof, do, dont, survived, asides)
+    dont, *rest = await asyncio.gather(*runs)
+    do = dict(zip(under, rest, strict=False))
+    asides = dict(zip(proof.asides, rest[len(under) :], strict=True))
+    return Proven(proof, do[proof.stimulus], dont, {s: do[s] for s in REPLAYS}, asides)
 
 
 def dumps(recorded: Evidence) -> str:

@@ -7,6 +7,7 @@ with all that it was made from, and made again once any of that is another.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment
+from jinja2 import BytecodeCache, Environment, Template
 from jinja2.bccache import Bucket
 from material.plugins.search.plugin import SearchIndex  # type: ignore[import-untyped]
 from mkdocs.config.defaults import MkDocsConfig
@@ -26,8 +27,10 @@ from restate_guide.site.book import files_of
 from restate_guide.site.extension import DIRECTIVE, SEARCHED, UNSEARCHED
 
 LEFT_OUT = re.compile(f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->", re.S)
-BY_A_PLUGIN = ":::"
-"""Pages with this are made from docstrings, by a plugin that has to be asked each time."""
+INCLUDING = re.compile(r"^(:::|--8<--) ", re.M)
+"""Begins the lines of pages that show docstrings or files which belong to no rule."""
+SHOWS_CODE = {"quiz"}
+"""Directives that name no rule and yet show code of theirs."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,25 @@ class Sources:
     rules: tuple[catalogue.Rule, ...]
     by_rule: Mapping[str, object]
     """The state of each rule's page, pair and evidence, by its id."""
-    all: object
+    lists: object
+    """Of what lists show: what rules say in a sentence, and what was recorded of them."""
+    code: object
+    """Of all snippets of rules."""
+    others: object
+    """Of files that belong to no rule: recipes, what pages about symptoms show."""
 
     def of(self, markdown: str) -> object:
-        """What a page is made from: the rules that it names, or everything, if it shows lists."""
+        """What a page is made from: the rules that it names, or of all rules what its lists show."""
         found: list[object] = [self.rules]
+        if INCLUDING.search(markdown):
+            found.append(self.others)
         for says in DIRECTIVE.findall(markdown):
             names = [word for word in says.split() if word in self.by_rule]
-            if not names:
-                return self.all
             found += [self.by_rule[name] for name in names]
+            if not names:
+                found += [self.lists, self.others]
+            if says in SHOWS_CODE:
+                found.append(self.code)
         return tuple(found)
 
 
@@ -66,6 +78,8 @@ became: dict[str, tuple[object, Became]] = {}
 """By a page's file: what it was made from, and what it became."""
 indexed: dict[str, tuple[str | None, list[dict[str, Any]]]] = {}
 """By a page's address: its content, and its entries in the search index."""
+whole: dict[str, tuple[object, str]] = {}
+"""By a page's address: what its template was filled with, and what came of it."""
 sources: list[Sources] = []
 """Those of the build that is under way."""
 
@@ -99,6 +113,23 @@ class Compiled(BytecodeCache):
         self._known[bucket.key] = bucket.bytecode_to_string()
 
 
+class Kept(Template):
+    """The template of a page, which is filled in again only if the page or what is around it changed."""
+
+    around: object = None
+    """What menus and links to neighbours show (all pages, with their ids and titles), and the state of
+    the settings and the templates themselves."""
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        page = args[0].get("page") if args else None
+        if page is None:
+            return super().render(*args, **kwargs)
+        filled_with = (self.name, page.content, page.title, page.meta, self.around)
+        if page.url not in whole or whole[page.url][0] != filled_with:
+            whole[page.url] = filled_with, super().render(*args, **kwargs)
+        return whole[page.url][1]
+
+
 of_the_theme, of_docstrings = Compiled(), Compiled()
 
 
@@ -114,22 +145,31 @@ def on_pre_build(config: MkDocsConfig) -> None:
     root = catalogue.ROOT
     rules = tuple(catalogue.rules(root))
     folders = (root / "docs" / "rules", root / "docs" / "symptoms", root / "snippets")
-    everything = tuple(file for folder in folders if folder.is_dir() for file in files_of(folder))
     by_folder: dict[Path, list[tuple[str, int]]] = {}
-    for name, changed in everything:
-        by_folder.setdefault(Path(name).parent, []).append((name, changed))
-        by_folder.setdefault(Path(name), []).append((name, changed))
+    for folder in folders:
+        for name, changed in files_of(folder) if folder.is_dir() else ():
+            by_folder.setdefault(Path(name).parent, []).append((name, changed))
+            by_folder.setdefault(Path(name), []).append((name, changed))
     by_rule = {r.id: (*by_folder[r.folder], *by_folder[r.page]) for r in rules}
+    evidence = tuple(file for r in rules for file in by_folder[r.folder / "evidence.json"])
+    code = tuple(file for r in rules for file in by_folder[r.folder])
+    of_rules = {*(r.folder for r in rules), *(r.page.parent for r in rules)}
+    others = tuple(
+        file
+        for folder, files in by_folder.items()
+        if folder not in of_rules and folder.is_dir()
+        for file in files
+    )
+    lists = (tuple(r.sentence for r in rules), evidence)
     docstrings: Any = config.plugins["mkdocstrings"]
     docstrings.get_handler("python").env.bytecode_cache = of_docstrings
-    sources[:] = [Sources(rules, by_rule, everything)]
+    sources[:] = [Sources(rules, by_rule, lists, code, others)]
 
 
 def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     """Has the page take what it became before, if that still holds."""
-    if BY_A_PLUGIN not in markdown:
-        made_from = (markdown, sources[0].of(markdown), frozenset(files.src_uris))
-        page.render = partial(render, page, made_from, page.render)  # type: ignore[method-assign]
+    made_from = (markdown, sources[0].of(markdown), frozenset(files.src_uris))
+    page.render = partial(render, page, made_from, page.render)  # type: ignore[method-assign]
     return markdown
 
 
@@ -154,10 +194,16 @@ def render(
     page.links_to_anchors = {files.src_uris[file]: links for file, links in kept.links.items()}
 
 
-def on_env(env: Environment, files: Files, **_: Any) -> Environment:
+def on_env(env: Environment, config: MkDocsConfig, files: Files, **_: Any) -> Environment:
     """Gives templates what they need to be quick; the menu finds its pages by their files."""
     env.bytecode_cache = of_the_theme
-    env.globals["page_at"] = {file.src_uri: file.page for file in files.documentation_pages()}
+    pages = {file.src_uri: file.page for file in files.documentation_pages()}
+    env.globals["page_at"] = pages
+    env.template_class = Kept
+    menus = [(p.url, p.title, p.meta.get("id")) for p in pages.values() if p]
+    own = config.theme.custom_dir
+    settings = os.stat(config.config_file_path).st_mtime_ns
+    Kept.around = menus, settings, list(files_of(Path(own)) if own else ())
     return env
 
 
