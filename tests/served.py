@@ -59,9 +59,15 @@ class Served:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, "TMPDIR": str(folder / "tmp"), **environment},
+                env={
+                    **os.environ,
+                    "TMPDIR": str(folder / "tmp"),
+                    "PYTHONFAULTHANDLER": "1",
+                    **environment,
+                },
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=interruptible,
             )
         until(lambda: "Serving on" in self.log.read_text())
 
@@ -112,13 +118,20 @@ class Served:
                     found.add(int(process.name))
         return found - {os.getpid()}
 
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+    def end(self, by: signal.Signals = signal.SIGINT) -> None:
+        """Has it end; if it doesn't, what its threads were doing is what the test fails with."""
+        self.process.send_signal(by)
         try:
-            self.process.wait(20)
+            self.process.wait(LIMIT)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.send_signal(signal.SIGABRT)
             self.process.wait()
+            pytest.fail(f"{by.name} did not end it:\n{self.log.read_text()}")
+
+
+def interruptible() -> None:
+    """Undoes what a shell does to jobs in its background: they ignore Ctrl-C, and so would this one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until(condition: Callable[[], bool]) -> None:

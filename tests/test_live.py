@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import http.server
 import json
-import os
 import signal
 import threading
 import time
@@ -295,7 +294,9 @@ def test_fifty_at_once_are_two_runs_and_refusals(served: Served) -> None:
 @pytest.mark.parametrize(
     "by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name
 )
-def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: int) -> None:
+def test_a_server_that_ends_in_a_run_leaves_nothing_running(
+    tmp_path: Path, by: signal.Signals
+) -> None:
     served = Served(tmp_path)
     code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
     body = json.dumps({"rule": RULE.id, "variant": "dont", "code": code})
@@ -307,8 +308,7 @@ def test_a_server_that_ends_in_a_run_leaves_nothing_running(tmp_path: Path, by: 
     ):
         next(line for line in answer.iter_lines() if '"attempt"' in line)
         assert len(served.descendants()) > 3
-        os.kill(served.process.pid, by)
-        served.process.wait(LIMIT)
+        served.end(by)
     until(lambda: not served.descendants())
     left = [
         path.name for path in (tmp_path / "tmp").iterdir() if not path.name.startswith("mkdocs_")

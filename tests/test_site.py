@@ -6,8 +6,9 @@ import functools
 import html.parser
 import json
 import re
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -349,7 +350,7 @@ def test_nothing_is_asked_of_another_origin(chromium: Browser, origin: str, sche
         page = context.new_page()
         for url in PAGES:
             page.goto(origin + url)
-        search(page, "journal")
+        assert finds(page, "journal", lambda heading: "ournal" in heading)
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert len(asked) > 10
     assert [url for url in asked if not url.startswith(origin)] == []
@@ -425,15 +426,19 @@ def test_nothing_jumps_when_a_script_takes_over(phone: Page, origin: str, url: s
     assert phone.evaluate("shift") < 0.1
 
 
-def search(page: Page, words: str) -> list[str]:
-    """The headings of what search finds, best first."""
+def finds(page: Page, words: str, wanted: Callable[[str], bool]) -> bool:
+    """Whether search has such a heading among its first eight; what was found for less gives way to it."""
     field, results = page.locator(".md-search__input"), page.locator(".md-search-result__item")
     results.evaluate_all("earlier => earlier.forEach(result => result.remove())")
     field.click()
     field.fill(words[:-1])
     field.press(words[-1])  # search listens to keys
-    results.first.wait_for()
-    return [text.split("\n")[0] for text in results.all_inner_texts()]
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if any(wanted(text.split("\n")[0]) for text in results.all_inner_texts()[:8]):
+            return True
+        page.wait_for_timeout(100)
+    return False
 
 
 @pytest.mark.browser
@@ -442,8 +447,7 @@ def search(page: Page, words: str) -> list[str]:
     ["RDD102", "idempotency key", "Give every charge an idempotency key"],
 )
 def test_search_finds_a_rule_by_id_title_and_symptom(library: Page, words: str) -> None:
-    found = search(library, words)
-    assert any(heading.startswith("RDD102") for heading in found[:8]), found
+    assert finds(library, words, lambda heading: heading.startswith("RDD102"))
 
 
 @pytest.mark.browser
@@ -462,15 +466,13 @@ def test_search_finds_a_rule_by_id_title_and_symptom(library: Page, words: str) 
 def test_search_finds_what_is_pasted_from_a_log(library: Page, pasted: str, kind: str) -> None:
     rules = {rule.id for rule in catalogue.rules() if rule.symptom == kind}
     title = symptom(kind).title
-    found = search(library, pasted)[:8]
-    assert any(heading.split()[0] in rules or heading == title for heading in found), found
+    assert finds(library, pasted, lambda h: h == title or h.split()[0] in rules)
 
 
 @pytest.mark.browser
 def test_search_finds_an_error_code(library: Page) -> None:
     mismatching = [r.id for r in catalogue.rules() if r.symptom == "journal-mismatch"]
-    found = search(library, "RT0016")
-    assert any(heading.split()[0] in mismatching for heading in found), found
+    assert finds(library, "RT0016", lambda heading: heading.split()[0] in mismatching)
 
 
 @pytest.mark.browser
@@ -485,7 +487,7 @@ def test_the_offline_build_opens_from_a_folder(chromium: Browser, site: Site) ->
         page.get_by_role("link", name="Symptoms").first.click()
         page.locator(f"a[href$='{Path(RULE).name}.html']").first.click()
         page.locator(".pair .listing").first.wait_for()
-        assert any(heading.startswith("RDD102") for heading in search(page, "RDD102"))
+        assert finds(page, "RDD102", lambda heading: heading.startswith("RDD102"))
         assert errors == []
     # The shim loads its worker into a frame without an address of its own.
     assert [

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser import findings
-from tests.served import LIMIT, RULE, Served, until
+from tests.served import LIMIT, RULE, Served, interruptible, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("live")]
 
@@ -217,7 +217,9 @@ def test_a_download_runs_by_itself(dont: Locator, page: Page, tmp_path: Path) ->
         code = file.read_text()
         assert {*re.findall(r"127\.0\.0\.1:(\d+)", code)} == {"9080", "9070"}
         file.write_text(code.replace(":9080", f":{port}").replace(":9070", f":{admin.server_port}"))
-        running = subprocess.Popen([sys.executable, file.name], cwd=tmp_path)
+        running = subprocess.Popen(
+            [sys.executable, file.name], cwd=tmp_path, preexec_fn=interruptible
+        )
         try:
             until(lambda: bool(registered) or running.poll() is not None)
             assert f"http://127.0.0.1:{port}" in registered[0]
@@ -227,9 +229,11 @@ def test_a_download_runs_by_itself(dont: Locator, page: Page, tmp_path: Path) ->
                 timeout=LIMIT,
             ).text
             assert '"Checkout"' in described
-        finally:
             running.send_signal(signal.SIGINT)  # as Ctrl-C does
             running.wait(LIMIT)
+        finally:
+            running.kill()
+            running.wait()
             admin.shutdown()
 
 

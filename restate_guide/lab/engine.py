@@ -188,7 +188,9 @@ class Lab:
             response = answering.result()
             answer = decoded(response)
             self.invocation_ids.append(response.headers.get("x-restate-id", ""))
-            self.calls[place] = Call(target, body, response.status_code, answer)
+            self.calls[place] = replace(
+                self.calls[place], status=response.status_code, answer=answer
+            )
             self._say("answer", f"{target}: {response.status_code} {response.text}")
             return answer
         finally:
@@ -343,6 +345,11 @@ class Lab:
     def measure(self, name: str, value: Json) -> None:
         """Enters what the proof measured from outside into the trace."""
         self.measured[name] = value
+
+    def measure_wait(self, blocked: Literal["worker", "key"], seconds: float) -> None:
+        """Enters that the call made last has waited so long, as others kept its worker or key."""
+        self.measure(f"{blocked} blocked for at least", seconds)
+        self.calls[-1] = replace(self.calls[-1], waited=seconds)
 
     async def _paused(self, target: str) -> None:
         """Waits until an invocation of this target is paused, after an attempt that failed."""

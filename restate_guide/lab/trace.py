@@ -111,6 +111,8 @@ class Call:
     answer: Json
     abandoned: bool = False
     """Whether the caller itself hung up before the answer."""
+    waited: float | None = None
+    """Seconds, at least, that it was kept waiting by other callers of the same worker or key."""
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,10 @@ def verdict(found: Verdict) -> list[Content]:
     """What a run came to: its name, what was measured, and a sentence."""
     return [
         el("strong", found.title),
+        el("span", ":", class_="spoken"),
         " ",
         el("span", found.short, class_="measured"),
+        el("span", ".", class_="spoken"),
         " ",
         el("span", found.sentence, class_="sentence"),
     ]
@@ -139,7 +141,8 @@ def _call(call: Call) -> list[Content]:
     answer: Content = [f"{call.status} ", el("code", compact(call.answer))]
     if call.status is None:
         answer = "the caller hung up" if call.abandoned else "no answer"
-    return [el("code", made), " → ", answer]
+    waited = f", after at least {call.waited:g} seconds" if call.waited else ""
+    return [el("code", made), " → ", answer, waited]
 
 
 def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
@@ -164,7 +167,12 @@ def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
 
 def attempt(told: Told, line: LineLink, *, folded: bool) -> Element:
     """One attempt, or several in which the same happened."""
-    heading: list[Content] = [el("strong", _numbers(told)), " ", el("span", _about(told))]
+    heading: list[Content] = [
+        el("strong", _numbers(told)),
+        el("span", ":", class_="spoken"),
+        " ",
+        el("span", _about(told)),
+    ]
     steps = el("ol", [step(each, line) for each in told.steps], class_="steps")
     if folded:
         return el("details", el("summary", heading), steps, class_="attempt")

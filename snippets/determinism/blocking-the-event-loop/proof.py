@@ -22,5 +22,5 @@ async def prove(lab: Lab) -> None:
     if not slow.done() and not lab.outside.waited:
         release.set()  # the quick call was answered while the slow one waited
     else:
-        lab.measure("worker blocked for at least", 2.0)
+        lab.measure_wait("worker", 2.0)
     await slow

@@ -22,7 +22,7 @@ async def prove(lab: Lab) -> None:
     await asyncio.wait({bob}, timeout=0.5)
     if await lab.query(QUEUED) and not bob.done():
         # In the queue, and unanswered for as long: the manager hasn't decided yet.
-        lab.measure("key blocked for at least", 0.5)
+        lab.measure_wait("key", 0.5)
     else:
         await bob
     await lab.resolve_awakeable(lab.outside.ledger[0].body["reply_to"], "yes")

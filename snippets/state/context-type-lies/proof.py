@@ -25,7 +25,7 @@ async def prove(lab: Lab) -> None:
     await asyncio.wait({asking}, timeout=0.5)
     if await lab.query(QUEUED) and not asking.done():
         # In the queue, and unanswered for as long: the courier's answer is still held.
-        lab.measure("key blocked for at least", 0.5)
+        lab.measure_wait("key", 0.5)
     else:
         await asking
     answer.set()
