@@ -187,10 +187,10 @@ def test_a_rule_shows_its_pair_its_verdicts_and_its_trace(root: Path) -> None:
     for expected in (
         "− def charge (order):",
         "+ def charge (order , key ):",
-        "Effect repeated POST /charges ×2 POST /charges came about 2 times.",
+        "Effect repeated : POST /charges ×2 . POST /charges came about 2 times.",
         "The worker dies.",
-        "Attempt 1 worker 1, replays nothing",
-        "Attempt 2 worker 2, replays 2 journal entries",
+        "Attempt 1 : worker 1, replays nothing",
+        "Attempt 2 : worker 2, replays 2 journal entries",
         "Step charge had begun, but the journal holds no result of it: it runs again",
         "known, nothing comes about",
         "the server sees RT0010",
