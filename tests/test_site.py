@@ -341,6 +341,22 @@ def test_on_a_phone_nothing_makes_the_page_go_sideways(phone: Page, origin: str)
 
 
 @pytest.mark.browser
+def test_both_sides_of_a_pair_begin_at_the_same_height(chromium: Browser, origin: str) -> None:
+    """However long it is what the don't came to."""
+    longest = max(
+        catalogue.rules(),
+        key=lambda r: len(evidence.read(r.folder / "evidence.json").dont.verdict.short),
+    )
+    with chromium.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(origin + longest.url)
+        dont, do = page.locator(".pair > .side .listing").evaluate_all(
+            "listings => listings.map(listing => listing.getBoundingClientRect().top)"
+        )
+    assert dont == do
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_asked_of_another_origin(chromium: Browser, origin: str, scheme: str) -> None:
     asked: list[str] = []
