@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import http.server
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from restate_guide import catalogue
 from restate_guide.catalogue import Rule
@@ -24,6 +25,9 @@ from restate_guide.catalogue import Rule
 ROOT = Path(__file__).parent.parent
 RULE = "rules/determinism/run-action-not-idempotent/"
 """The rule that tests of a rule's page look at."""
+
+THEME = "**/assets/javascripts/**"
+"""Where the theme's own scripts are."""
 
 STANDARD = {
     "type": "tag",
@@ -113,6 +117,18 @@ def launch(playwright: Playwright, names: str) -> Browser:
         executable_path="/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None,
         args=["--no-sandbox", f"--host-resolver-rules={names}"],
     )
+
+
+@contextlib.contextmanager
+def flawless(context: BrowserContext) -> Iterator[Page]:
+    """A page without the theme's own scripts, which take most of its time; nothing goes wrong on it."""
+    page, wrong = context.new_page(), []
+    page.route(THEME, lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    yield page
+    page.close()
+    assert wrong == []
 
 
 def findings(page: Page, within: Any = None) -> list[str]:

@@ -23,9 +23,11 @@ PAGES = (
 )
 
 
-@pytest.fixture(scope="module", params=["desktop-light", "phone-dark"])
+@pytest.fixture(
+    scope="module", params=["desktop-light", "desktop-dark", "phone-light", "phone-dark"]
+)
 def page(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
-    """Both sizes and both schemes; what one of them breaks, it breaks whatever the other is."""
+    """Sizes and schemes, each with each: some elements are there on one size only."""
     size, scheme = request.param.split("-")
     with chromium.new_context(
         viewport={"width": 1440 if size == "desktop" else 390, "height": 844},

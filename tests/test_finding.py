@@ -11,11 +11,11 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from restate_guide.catalogue import ROOT
 from restate_guide.site.book import Entry, open_book
 from restate_guide.site.words import symptom
+from tests.browser import THEME, flawless
 
 pytestmark = pytest.mark.browser
 
 ENTRIES = list(open_book(ROOT).entries.values())
-THEME = "**/assets/javascripts/**"
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +26,10 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page on which nothing goes wrong, with nothing kept from before."""
-    page, wrong = context.new_page(), []
-    # The theme's own scripts take most of a page's time, and these pages need none of them.
-    page.route(THEME, lambda route: route.fulfill(body="", content_type="text/javascript"))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    yield page
-    page.evaluate("localStorage.clear()")
-    page.close()
-    assert wrong == []
+    """A page with nothing kept from before."""
+    with flawless(context) as page:
+        yield page
+        page.evaluate("localStorage.clear()")
 
 
 # The table

@@ -10,20 +10,18 @@ from pathlib import Path
 import pytest
 
 from restate_guide.lab import (
-    LATE_REPLAY,
     PLAIN,
     REPLAY_EVERY_AWAIT,
     Holds,
     JournalMismatch,
     Stimulus,
-    crash_after_effect,
     crash_after_step,
     crash_before_journal,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, in_place, instead
+from tests.fixes import SNIPPETS, afterwards, changed, instead
 
 CHAPTER = SNIPPETS / "communication"
 
@@ -235,26 +233,6 @@ def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None
         assert len(await in_proof.query(over)) == 1
 
     afterwards(lab, CHAPTER / "secrets-in-headers", purge)
-
-
-@pytest.mark.parametrize(
-    ("slug", "stimulus", "outcome"),
-    [
-        ("ingress-client-in-handler", crash_after_step("delete"), "journal-mismatch"),
-        ("wrong-call-kind", LATE_REPLAY, "journal-mismatch"),
-        ("key-inside-a-handler", LATE_REPLAY, "journal-mismatch"),
-        ("context-outside-a-handler", LATE_REPLAY, "holds"),
-        (
-            "awakeable-id-sent-outside-run",
-            crash_after_effect("POST /emails"),
-            "effect-repeated",
-        ),
-    ],
-)
-def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
-    """The worker that takes over has the fixed code: does an invocation under way get through?"""
-    result = in_place(lab, CHAPTER / slug, stimulus)
-    assert result.outcome.kind == outcome, result.outcome
 
 
 def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> None:

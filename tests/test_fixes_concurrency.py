@@ -7,39 +7,18 @@ import dataclasses
 
 import pytest
 
+from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import (
-    LATE_REPLAY,
     Result,
-    Stimulus,
     crash_after_step,
     crash_before_journal,
 )
-from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
 from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on, until_status
 
 CHAPTER = SNIPPETS / "concurrency"
 
 pytestmark = pytest.mark.server
-
-
-@pytest.mark.parametrize(
-    ("slug", "stimulus", "outcome"),
-    [
-        ("gather-of-coroutines", LATE_REPLAY, "journal-mismatch"),
-        ("first-completed", LATE_REPLAY, "holds"),
-        ("offset-by-hand", LATE_REPLAY, "journal-mismatch"),
-        ("loser-keeps-running", LATE_REPLAY, "holds"),
-        # Answered rightly; late, for it was the old code that asked one agency after the other.
-        ("one-after-another", crash_after_step("ask income"), "answered-late"),
-        ("one-after-another", LATE_REPLAY, "answered-late"),
-        ("fan-out-ignores-failure", LATE_REPLAY, "holds"),
-    ],
-)
-def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
-    """The worker that takes over has the fixed code: does an invocation under way get through?"""
-    result = in_place(lab, CHAPTER / slug, stimulus)
-    assert result.outcome.kind == outcome, result.outcome
 
 
 def test_what_slept_in_the_process_begins_a_durable_sleep(lab: Lab) -> None:

@@ -6,13 +6,10 @@ import pytest
 
 from restate_guide.lab import (
     LATE_REPLAY,
-    Stimulus,
-    crash_after_effect,
-    crash_after_step,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, in_place, resume_on, until_status
+from tests.fixes import SNIPPETS, afterwards, resume_on, until_status
 
 CHAPTER = SNIPPETS / "determinism"
 
@@ -57,29 +54,6 @@ def test_mismatch_is_freed_by_kill_and_not_by_cancel(lab: Lab) -> None:
     trace = afterwards(lab, CHAPTER / "random-decides-a-step", free).trace
     stuck = next(i for i in trace.invocations if i.target == target)
     assert {failure.code for failure in stuck.failures} == {"RT0016"}
-
-
-MISMATCH = "journal-mismatch"
-
-
-@pytest.mark.parametrize(
-    ("slug", "stimulus", "outcome"),
-    [
-        ("side-effect-outside-run", crash_after_effect("POST /emails"), MISMATCH),
-        ("run-action-not-idempotent", crash_after_effect("POST /charges"), "effect-repeated"),
-        ("random-value-drifts", crash_after_step("book"), "wrong-value"),
-        ("ctx-uuid-as-secret", crash_after_step("mail token"), "secret-exposed"),
-        ("unordered-iteration", LATE_REPLAY, MISMATCH),
-        ("global-decides-a-step", crash_after_step("fetch tax"), "holds"),
-        ("step-not-awaited", crash_after_step("charge"), MISMATCH),
-        ("work-before-its-step", crash_after_step("complete"), "holds"),
-        ("one-giant-step", crash_after_effect("POST /charges"), MISMATCH),
-    ],
-)
-def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
-    """The worker that takes over has the fixed code: does an invocation under way get through?"""
-    result = in_place(lab, CHAPTER / slug, stimulus)
-    assert result.outcome.kind == outcome, result.outcome
 
 
 def test_what_a_lambda_paused_resumes_on_the_fixed_code(lab: Lab) -> None:

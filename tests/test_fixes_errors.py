@@ -7,7 +7,6 @@ import pytest
 from restate_guide.lab import (
     LATE_REPLAY,
     Stimulus,
-    crash_after_effect,
     crash_after_step,
     load,
 )
@@ -18,22 +17,6 @@ from tests.fixes import SNIPPETS, afterwards, in_place, resume_on, until_status
 CHAPTER = SNIPPETS / "errors"
 
 pytestmark = pytest.mark.server
-
-
-@pytest.mark.parametrize(
-    ("slug", "stimulus", "outcome"),
-    [
-        ("no-compensation", crash_after_step("reserve"), "holds"),
-        ("compensation-not-idempotent", crash_after_step("unlock"), "holds"),
-        ("compensation-not-idempotent", crash_after_effect("POST /credits"), "effect-repeated"),
-        ("bare-except", crash_after_step("charge"), "holds"),
-        ("finally-runs-on-suspension", LATE_REPLAY, "holds"),
-    ],
-)
-def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
-    """The worker that takes over has the fixed code: does an invocation under way get through?"""
-    result = in_place(lab, CHAPTER / slug, stimulus)
-    assert result.outcome.kind == outcome, result.outcome
 
 
 def test_what_a_final_answer_paused_ends_on_the_fixed_code(lab: Lab) -> None:

@@ -11,12 +11,11 @@ from restate_guide.lab import (
     LATE_REPLAY,
     Holds,
     JournalMismatch,
-    Stimulus,
     crash_after_effect,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on
+from tests.fixes import SNIPPETS, afterwards, instead, resume_on
 
 CHAPTER = SNIPPETS / "services"
 
@@ -69,23 +68,6 @@ def test_key_of_a_paused_invocation_is_free_once_it_has_resumed(lab: Lab) -> Non
 
     trace = afterwards(lab, CHAPTER / "await-on-sync-op", fix).trace
     assert [(state.name, state.value) for state in trace.state] == [("place", "Hamburg")]
-
-
-@pytest.mark.parametrize(
-    ("slug", "stimulus", "outcome"),
-    [
-        ("workflow-run-twice", crash_after_effect("POST /accounts"), "journal-mismatch"),
-        (
-            "control-in-the-data-plane",
-            crash_after_effect("PUT /books/dune"),
-            "journal-mismatch",
-        ),
-    ],
-)
-def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
-    """RDD702, RDD705: an invocation under way does not get through."""
-    result = in_place(lab, CHAPTER / slug, stimulus)
-    assert result.outcome.kind == outcome, result.outcome
 
 
 def test_an_endless_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) -> None:

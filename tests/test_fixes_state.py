@@ -9,18 +9,15 @@ from typing import Any
 import pytest
 
 from restate_guide.lab import (
-    LATE_REPLAY,
     PLAIN,
     Holds,
     LabError,
     Result,
-    Stimulus,
-    crash_after_step,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, in_place, instead, resume_on
+from tests.fixes import SNIPPETS, instead, resume_on
 
 CHAPTER = SNIPPETS / "state"
 
@@ -191,17 +188,3 @@ def test_read_of_a_dict_resumes_on_the_fixed_code(lab: Lab) -> None:
 
     trace = run(lab, "get-without-type-hint", prove).trace
     assert {invocation.status for invocation in trace.invocations} == {"completed"}
-
-
-@pytest.mark.parametrize(
-    ("slug", "stimulus", "outcome"),
-    [
-        ("default-hides-zero", LATE_REPLAY, "holds"),
-        ("get-without-type-hint", LATE_REPLAY, "holds"),
-        ("module-variable-as-state", crash_after_step("mail bob"), "journal-mismatch"),
-    ],
-)
-def test_fixed_code_in_place(lab: Lab, slug: str, stimulus: Stimulus, outcome: str) -> None:
-    """The worker that takes over has the fixed code: does an invocation under way get through?"""
-    result = in_place(lab, CHAPTER / slug, stimulus)
-    assert result.outcome.kind == outcome, result.outcome

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from restate_guide.site.book import Entry, open_book
 from restate_guide.site.links import line_id
 from restate_guide.site.story import Code, Step, stories
-from tests.browser import ROOT, RULE, Site
+from tests.browser import ROOT, RULE, THEME, Site
 
 # In one process: one browser, one window.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("viewer")]
@@ -55,7 +55,7 @@ def page(chromium: Browser) -> Iterator[Page]:
         context.add_init_script(DEFINE)
         page = context.new_page()
         # The theme's own scripts take most of a page's time, and the viewer needs none of them.
-        page.route("**/assets/javascripts/**", lambda route: route.abort())
+        page.route(THEME, lambda route: route.abort())
         yield page
 
 

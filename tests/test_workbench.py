@@ -16,13 +16,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.browser import findings
+from tests.browser import THEME, findings, flawless
 from tests.served import LIMIT, RULE, Served, interruptible, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("live")]
 
 DONT, DO = RULE.snippet("dont"), RULE.snippet("do")
-THEME = "**/assets/javascripts/**"
 ENDLESS = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
 
 
@@ -38,15 +37,9 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page on which nothing goes wrong, the policy for scripts included."""
-    page, wrong = context.new_page(), []
-    # The theme's own scripts take most of a page's time, and the workbench needs none of them.
-    page.route(THEME, lambda route: route.fulfill(body="", content_type="text/javascript"))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    yield page
-    page.close()
-    assert wrong == []
+    """Its policy for scripts included, nothing goes wrong."""
+    with flawless(context) as page:
+        yield page
 
 
 @pytest.fixture

@@ -178,9 +178,7 @@ class _Teller:
                 case "row":
                     yield self._row(moment)
                 case "operator":
-                    raised = moment.text.startswith("cancel ")
-                    meaning = (": what the handler waits for raises a TerminalError",) * raised
-                    yield Step("harm", ("The operator: ", Code(moment.text), *meaning))
+                    yield self._operator(moment)
                 case "line":
                     yield self._line(moment)
                 case "error":
@@ -299,6 +297,15 @@ class _Teller:
         """A statement that changed rows; whether it is one too many, only the table tells."""
         mark = self._counts.once_more(moment.text, "came about")
         return Step("effect", (Code(moment.text),), lines_of(moment), mark)
+
+    def _operator(self, moment: Moment) -> Step:
+        """A cancel is a signal, which answers no command."""
+        words: Words = ("The operator: ", Code(moment.text))
+        for entry in self._invocation.journal:
+            if entry.type == "Notification: Signal" and entry.command is None:
+                mark = Mark("read", str(entry.index))
+                return Step("harm", (*words, ", by a signal that ends the wait"), (), mark)
+        return Step("harm", words)
 
     def _line(self, moment: Moment) -> Step:
         mark = self._counts.once_more(moment.text, "logged")
