@@ -97,6 +97,7 @@ def test_run_of_the_do_holds(page: Page, served: Served) -> None:
 def test_a_dont_with_the_code_of_the_do_holds(dont: Locator, page: Page) -> None:
     edit(dont, DO)
     assert edited(dont) == DO
+    assert not dont.locator(".listing").is_visible(), "the editor stands in its place"
     assert dont.locator(".cm-changed").count() > 3
     press(dont, "Run")
     comes_to(dont, "The harm is gone")

@@ -60,12 +60,18 @@ class Sources:
     """Of files that belong to no rule: recipes, what pages about symptoms show."""
 
     def of(self, markdown: str) -> object:
-        """What a page is made from: the rules that it names, or of all rules what its lists show."""
+        """What a page is made from: the rules that it shows, or of all rules what its lists show.
+
+        A link to a rule (`[[RDD102]]`) shows its title only.
+        """
         found: list[object] = [self.rules]
         if INCLUDING.search(markdown):
             found.append(self.others)
         for says in DIRECTIVE.findall(markdown):
-            names = [word for word in says.split() if word in self.by_rule]
+            words = says.split()
+            names = [word for word in words if word in self.by_rule]
+            if names == words:
+                continue
             found += [self.by_rule[name] for name in names]
             if not names:
                 found += [self.lists, self.others]
