@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,15 +44,19 @@ extra: {{menu: []}}
 """The guide's own, but for all other pages: they take long to build."""
 
 
+IDLE = 7
+"""Processes that there are between two runs: MkDocs, the runner, its keeper, two nurseries, two servers."""
+
+
 class Served:
-    """A `mkdocs serve` of the front page and a rule."""
+    """A `mkdocs serve` of the front page and a rule, for the time of a `with` block."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         (folder / "mkdocs.yml").write_text(SETTINGS)
-        (folder / "tmp").mkdir()
-        self.folder = folder
+        # A short name: sockets lie in it, and pytest's folders are too long for one.
+        self.temporary = Path(tempfile.mkdtemp(prefix="served-"))
         self.url = f"http://127.0.0.1:{self.port}"
         self.page = f"{self.url}/{RULE.url}"
         self.log = folder / "serve.log"
@@ -61,7 +67,7 @@ class Served:
                 cwd=folder,
                 env={
                     **os.environ,
-                    "TMPDIR": str(folder / "tmp"),
+                    "TMPDIR": str(self.temporary),
                     "PYTHONFAULTHANDLER": "1",
                     **environment,
                 },
@@ -70,6 +76,14 @@ class Served:
                 preexec_fn=interruptible,
             )
         until(lambda: "Serving on" in self.log.read_text())
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.end()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     @property
     def token(self) -> str:
@@ -109,14 +123,18 @@ class Served:
         return len(list((process / "fd").iterdir())), int(resident[1]) * 1024
 
     def descendants(self) -> set[int]:
-        """All processes that belong to it: by its temporary folder, which they inherit or work in."""
-        mark = str(self.folder).encode()
+        """All processes that belong to it: by its temporary folder, which they inherit or name."""
+        mark = str(self.temporary).encode()
         found = set()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if mark in (process / "environ").read_bytes() + (process / "cmdline").read_bytes():
                     found.add(int(process.name))
         return found - {os.getpid()}
+
+    def left(self) -> list[str]:
+        """What lies in its temporary folder, but for the pages themselves."""
+        return [p.name for p in self.temporary.iterdir() if not p.name.startswith("mkdocs_")]
 
     def end(self, by: signal.Signals = signal.SIGINT) -> None:
         """Has it end; if it doesn't, what its threads were doing is what the test fails with."""
@@ -143,6 +161,5 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("served"))
-    yield served
-    served.end()
+    with Served(tmp_path_factory.mktemp("served")) as served:
+        yield served

@@ -20,7 +20,7 @@ from restate_guide.catalogue import ROOT
 from restate_guide.live.app import LARGEST
 from tests.browser import launch
 from tests.conftest import apart
-from tests.served import LIMIT, RULE, Json, Served, until
+from tests.served import IDLE, LIMIT, RULE, Json, Served, until
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live")]
 
@@ -218,7 +218,7 @@ def test_a_rebound_name_gets_nothing(served: Served, playwright: Playwright) -> 
 
 
 def test_children_that_detach_are_ended_with_the_run(served: Served) -> None:
-    idle = served.descendants()
+    until(lambda: len(served.descendants()) == IDLE)
     code = DONT.replace(
         "import os\n",
         "import os\nimport subprocess\n"
@@ -230,7 +230,7 @@ def test_children_that_detach_are_ended_with_the_run(served: Served) -> None:
     )
     assert verdict(served.run(code=code))["harm"] == "there"
     until(lambda: not sleeping())
-    until(lambda: len(served.descendants()) <= len(idle) + 8)
+    until(lambda: len(served.descendants()) == IDLE)
 
 
 def sleeping() -> list[str]:
@@ -241,6 +241,12 @@ def sleeping() -> list[str]:
             if (process / "cmdline").read_bytes() == b"sleep\0004711\0":
                 found.append(process.name)
     return found
+
+
+def test_a_run_that_kills_what_started_it_takes_no_other_with_it(served: Served) -> None:
+    code = DONT.replace("import os\n", "import os\n\nos.kill(os.getppid(), 9)\n", 1)
+    assert served.run(code=code)[-1]["text"] == "Ended, and all that ran beside it."
+    assert verdict(served.run())["harm"] == "there", "the next one has another lab"
 
 
 def test_an_endless_print_is_ended(served: Served) -> None:
@@ -266,7 +272,8 @@ def test_a_reader_who_leaves_ends_the_run(served: Served) -> None:
     with httpx.stream(
         "POST", f"{served.url}/-/run", content=body, headers=served.headers(), timeout=LIMIT
     ) as answer:
-        next(line for line in answer.iter_lines() if '"attempt"' in line)
+        lines = answer.iter_lines()  # kept: with the iterator goes the connection
+        assert any('"attempt"' in line for line in lines)
         until(lambda: bool(sleeping()))
     until(lambda: not sleeping())
     assert verdict(served.run())["harm"] == "there", "its slot is free again"
@@ -297,30 +304,25 @@ def test_fifty_at_once_are_two_runs_and_refusals(served: Served) -> None:
 def test_a_server_that_ends_in_a_run_leaves_nothing_running(
     tmp_path: Path, by: signal.Signals
 ) -> None:
-    served = Served(tmp_path)
     code = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
     body = json.dumps({"rule": RULE.id, "variant": "dont", "code": code})
-    with (
-        contextlib.suppress(httpx.TransportError),
-        httpx.stream(
-            "POST", f"{served.url}/-/run", content=body, headers=served.headers(), timeout=LIMIT
-        ) as answer,
-    ):
-        next(line for line in answer.iter_lines() if '"attempt"' in line)
-        assert len(served.descendants()) > 3
-        served.end(by)
-    until(lambda: not served.descendants())
-    left = [
-        path.name for path in (tmp_path / "tmp").iterdir() if not path.name.startswith("mkdocs_")
-    ]
-    assert left == []
+    with Served(tmp_path) as served:
+        with (
+            contextlib.suppress(httpx.TransportError),
+            httpx.stream(
+                "POST", f"{served.url}/-/run", content=body, headers=served.headers(), timeout=LIMIT
+            ) as answer,
+        ):
+            lines = answer.iter_lines()  # kept: with the iterator goes the connection
+            assert any('"attempt"' in line for line in lines)
+            assert len(served.descendants()) >= IDLE
+            served.end(by)
+        until(lambda: not served.descendants())
+        until(lambda: not served.left())
 
 
 def test_guide_live_0_serves_pages_without_runs(tmp_path: Path) -> None:
-    served = Served(tmp_path, GUIDE_LIVE="0")
-    try:
+    with Served(tmp_path, GUIDE_LIVE="0") as served:
         assert 'name="guide-live" content=""' in httpx.get(served.page, timeout=LIMIT).text
         answer = httpx.post(f"{served.url}/-/run", content=BODY, timeout=LIMIT)
         assert answer.status_code == 404
-    finally:
-        served.end()

@@ -70,7 +70,7 @@ def start(folder: Path, name: str, argv: list[str], **env: str) -> subprocess.Po
         process = subprocess.Popen(
             argv,
             cwd=folder,
-            env={**os.environ, **env},
+            env={**os.environ, "TMPDIR": str(folder), **env},
             stdout=log,
             stderr=subprocess.STDOUT if name == "server" else subprocess.DEVNULL,
             start_new_session=True,

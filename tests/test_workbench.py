@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser import THEME, findings, flawless
-from tests.served import LIMIT, RULE, Served, interruptible, until
+from tests.served import IDLE, LIMIT, RULE, Served, interruptible, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("live")]
 
@@ -138,15 +138,14 @@ def test_reset_brings_the_original_back(dont: Locator) -> None:
 
 
 def test_stop_ends_a_run(dont: Locator, page: Page, served: Served) -> None:
-    until(lambda: len(served.descendants()) >= 3)
-    idle = len(served.descendants())
+    until(lambda: len(served.descendants()) == IDLE)
     edit(dont, ENDLESS)
     press(dont, "Run")
     page.locator(".happened > .run.dont .live .attempt-head").wait_for()
     press(dont, "Stop")
     comes_to(dont, "Stopped.")
     assert "Stopped." in page.locator(".happened > .run.dont .live .verdict").inner_text()
-    until(lambda: len(served.descendants()) <= idle)
+    until(lambda: len(served.descendants()) == IDLE)
     expect(dont.get_by_role("button", name="Run", exact=True)).to_be_visible()
 
 

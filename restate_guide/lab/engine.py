@@ -395,6 +395,11 @@ class Laboratory:
         """Starts servers for the runs to come; by itself it does so when a run has begun."""
         self._servers.prepare(servers)
 
+    async def until_broken(self) -> None:
+        """Waits until a nursery is gone: something has killed it, and no run can come to its end."""
+        ends = [asyncio.create_task(nursery.ended()) for nursery in self._nurseries]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
     async def run(
         self, proof: Proof, snippet: Path, stimulus: Stimulus | None = None
     ) -> AsyncGenerator[Event, None]:
@@ -447,6 +452,7 @@ class Laboratory:
         folder.mkdir()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.push_async_callback(self._processes.sweep, folder.name)
             say("stage", "starting server and worker")
             if urls := external_urls():
                 if proof.server:

@@ -10,6 +10,7 @@ Requests are JSON lines on standard input, answers JSON lines on standard output
 
     {"start": "1/server", "argv": [...], "env": {...}}   ->  {"started": "1/server", "pid": 4711}
     {"kill": "1/server"}                                 ->  {"ended": "1/server", "code": -9}
+    {"sweep": "run-1"}                                   ->  {"ended": "run-1", "code": 0}
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -95,14 +96,15 @@ class Keeper:
             if name is not None:
                 self.say(ended=name, code=os.waitstatus_to_exitcode(status))
 
+    def sweep(self) -> None:
+        """Kills what was handed to us as its parents are gone: children that a worker had detached."""
+        while strangers := set(self.children()) - self.names.keys():
+            kill_all(strangers)
+
     def end(self) -> None:
         """Kills every descendant, then removes the folder."""
         while children := self.children():
-            for pid in children:
-                os.kill(pid, signal.SIGKILL)
-            for pid in children:
-                os.waitpid(pid, 0)
-                self.names.pop(pid, None)
+            kill_all(children)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def children(self) -> list[int]:
@@ -152,8 +154,19 @@ class Keeper:
     def obey(self, request: dict[str, Any]) -> None:
         if "start" in request:
             self.start(request["start"], request["argv"], request["env"])
+        elif "sweep" in request:
+            self.sweep()
+            self.say(ended=request["sweep"], code=0)
         else:
             self.kill(request["kill"])
+
+
+def kill_all(children: Collection[int]) -> None:
+    """Ends children, and collects what is left of them."""
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    for pid in children:
+        os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,12 @@ class Processes:
         await self._ask(kill=name)
         await self.ends.of(name)
 
+    async def sweep(self, run: str) -> None:
+        """Ends what a run's processes had detached from themselves."""
+        self.ends.expect(run)
+        await self._ask(sweep=run)
+        await self.ends.of(run)
+
     def log(self, name: str) -> str:
         """What a process has printed so far."""
         with contextlib.suppress(FileNotFoundError):
@@ -127,6 +133,10 @@ class Nursery:
         line = (json.dumps({"kill": worker}) + "\n").encode()
         await asyncio.get_running_loop().sock_sendall(self._connection, line)
         await self.ends.of(worker)
+
+    async def ended(self) -> None:
+        """Waits until the nursery itself is gone."""
+        await asyncio.shield(self._listening)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()

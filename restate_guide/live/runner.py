@@ -1,10 +1,12 @@
-"""The runner: a process for one live run, with its own lab, ready before it is needed.
+"""The runner: a process with a lab of its own, in which live runs are made.
 
-It is started by the pool as `python -m restate_guide.live.runner`, opens a laboratory, says so, and
-waits for one request on standard input. What happens goes to standard output, as JSON lines. When
-standard input closes, because the reader left or the server was killed, everything ends.
+It is started by the pool as `python -m restate_guide.live.runner`, and waits for requests on standard
+input. What happens goes to standard output: the run's number and JSON in a line, and at the run's end
+a line with its number alone. When standard input closes, because the server of the pages ended or was
+killed, everything ends.
 
-    {"rule": "RDD102", "variant": "dont", "code": "..."}   ->  {"kind": "call", "text": ..., ...}
+    {"run": 7, "rule": "RDD102", "variant": "dont", "code": "..."}   ->  7 {"kind": "call", ...}
+    {"stop": 7}                                                      ->  7
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -30,6 +33,8 @@ from restate_guide.site.book import Entry, open_book
 
 LIMITS = Limits(memory=1 << 30, file=8 << 20)
 """Of a worker: what it may allocate, and how large a file of its own may get; in bytes."""
+SERVERS = 2
+"""Kept ready, one for each run at a time."""
 SECONDS = 60.0
 """How long a run may take."""
 EVENTS = 4000
@@ -108,40 +113,57 @@ def traceback_of(message: str, snippet: Path) -> Json:
     return {"text": "\n".join(lines), **({"line": int(numbers[-1])} if numbers else {})}
 
 
-def say(said: Json) -> None:
-    sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
+def say(run: int, said: Json | None) -> None:
+    """Something happened in a run; None: it has ended."""
+    words = "" if said is None else json.dumps(said, ensure_ascii=False)
+    sys.stdout.write(f"{run} {words}\n")
     sys.stdout.flush()
 
 
+async def perform(lab: Laboratory, request: Json) -> None:
+    """Makes one run, and tells of it."""
+    try:
+        async with contextlib.aclosing(events(lab, request)) as happening:
+            async for said in happening:
+                say(request["run"], said)
+    finally:
+        lab.prepare(SERVERS)  # a run that broke early has not
+        say(request["run"], None)
+
+
+async def serve(lab: Laboratory, requests: asyncio.StreamReader) -> None:
+    """Does what the pool asks until it is gone."""
+    running: dict[int, asyncio.Task[None]] = {}
+    try:
+        while line := await requests.readline():
+            request = json.loads(line)
+            if "stop" in request:
+                if (run := running.pop(request["stop"], None)) is not None:
+                    run.cancel()
+            else:
+                running[request["run"]] = asyncio.create_task(perform(lab, request))
+    finally:
+        for run in running.values():
+            run.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
+
+
 async def main() -> None:
-    reader = asyncio.StreamReader(limit=1 << 20)
+    requests = asyncio.StreamReader(limit=1 << 20)
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-
-    async def run() -> None:
-        async with laboratory(LIMITS, ahead=0) as lab:
-            lab.prepare(1)
-            with contextlib.suppress(CatalogueError):  # somebody is editing
-                open_book(ROOT)  # takes longer than all else until a run's first event
-            say({"kind": "ready"})
-            if line := await reader.readline():
-                async with contextlib.aclosing(events(lab, json.loads(line))) as happening:
-                    async for said in happening:
-                        say(said)
-
-    running = asyncio.create_task(run())
-
-    with contextlib.suppress(asyncio.CancelledError, BrokenPipeError):
-        watching = asyncio.create_task(watch(reader, running))
-        await running
-        watching.cancel()
-
-
-async def watch(reader: asyncio.StreamReader, running: asyncio.Task[None]) -> None:
-    """Ends the run once standard input is at its end."""
-    while not reader.at_eof():
-        await asyncio.sleep(0.1)
-    running.cancel()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
+    async with laboratory(LIMITS, ahead=SERVERS) as lab:
+        lab.prepare(SERVERS)
+        with contextlib.suppress(CatalogueError):  # somebody is editing
+            open_book(ROOT)  # takes longer than all else until a run's first event
+        serving = asyncio.create_task(serve(lab, requests))
+        broken = asyncio.create_task(lab.until_broken())
+        await asyncio.wait({serving, broken}, return_when=asyncio.FIRST_COMPLETED)
+        if broken.done():
+            os._exit(1)  # at once, so that the next run gets another lab; the keeper tidies up
+        for task in (serving, broken):
+            task.cancel()
+        await asyncio.gather(serving, broken, return_exceptions=True)
 
 
 if __name__ == "__main__":
