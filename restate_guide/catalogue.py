@@ -31,7 +31,7 @@ work is repeated. medium: it costs time, order or clarity."""
 
 PARTS = ("do.py", "dont.py", "proof.py", "evidence.json")
 SECTIONS = ("Why", "When it does not apply", "Fix code that already runs")
-FIELDS = {"id", "title", "severity", "since", "sources", "related", "symptom"}
+FIELDS = {"id", "title", "severity", "since", "sources", "related", "symptom", "cause"}
 OPTIONAL_FIELDS = {"corrects", "description"}
 
 Severity = Literal["critical", "high", "medium"]
@@ -59,6 +59,8 @@ class Rule:
     related: tuple[str, ...]
     symptom: str
     """Kind of the symptom that the `dont` shows."""
+    cause: str
+    """Why the `dont` shows it, in one sentence: what a trace alone doesn't tell."""
     corrects: str | None
     """The widely read claim that the rule's proof refutes, where there is one."""
     page: Path
@@ -147,6 +149,7 @@ def read(page: Path, root: Path = ROOT) -> Rule:
         sources=tuple(map(str, fields["sources"])),
         related=tuple(fields["related"]),
         symptom=fields["symptom"],
+        cause=fields["cause"],
         corrects=fields.get("corrects"),
         page=page,
         folder=folder,

@@ -115,6 +115,8 @@ def explain(rule: str) -> None:
     console.print(f"[bold]{terminal.escape(recorded.stimulus)}[/]")
     for name, observed in (("dont", recorded.dont), ("do", recorded.do)):
         console.print(terminal.headline(name, observed.verdict))
+        if name == "dont":
+            console.print(Markdown(f"Cause: {found.cause}"))
     console.print("\n[bold]From don't to do[/]")
     console.print(terminal.difference(found.difference()), "")
     for heading in catalogue.SECTIONS:

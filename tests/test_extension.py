@@ -34,6 +34,7 @@ since: "1.0"
 sources: [I, P1, py]
 related: []
 symptom: effect-repeated
+cause: The `charge` carries no key.
 corrects: {corrects}
 ---
 
@@ -192,7 +193,8 @@ def test_a_rule_shows_its_pair_its_verdicts_and_its_trace(root: Path) -> None:
         "Attempt 1 : worker 1, replays nothing",
         "Attempt 2 : worker 2, replays 2 journal entries",
         "Step charge had begun, but the journal holds no result of it: it runs again",
-        "known, nothing comes about",
+        "Cause : The charge carries no key.",
+        "known, and not done again",
         "the server sees RT0010",
         "restate-server 1.7.12",
         "the attempt ends at every await (2 attempts)",
@@ -402,7 +404,7 @@ def test_what_does_not_happen_is_told() -> None:
     )
     assert told(replace(TRACE, invocations=(forgotten,), effects=()))[:2] == [
         "Step charge is issued",
-        "Step charge never runs",
+        "The handler returns",
     ]
     waiting = replace(
         forgotten,
@@ -410,7 +412,7 @@ def test_what_does_not_happen_is_told() -> None:
         attempts=(replace(forgotten.attempts[0], moments=(Moment("suspended"),)),),
     )
     assert told(replace(TRACE, invocations=(waiting,), effects=())) == [
-        "The attempt is suspended, until the journal holds what it waits for",
+        "The attempt is suspended, until something comes from outside",
         "Nothing more happens: the invocation stays suspended, and no timer will wake it",
     ]
 
@@ -445,7 +447,7 @@ def test_an_end_that_no_worker_heard_of_is_told() -> None:
     ]
     heard = replace(refused, code="RT0010")
     unrefused = replace(trace.invocations[0], failures=(heard,))
-    assert "The attempt is suspended, until the journal holds what it waits for" in told(
+    assert "The attempt is suspended, until something comes from outside" in told(
         replace(trace, invocations=(unrefused,))
     )
 

@@ -37,7 +37,7 @@ def verdict(events: list[Json]) -> Json:
 def test_a_run_tells_what_happens_and_what_it_came_to(served: Served) -> None:
     events = served.run()
     kinds = [event["kind"] for event in events if event["kind"] != "beat"]
-    assert kinds[0] in ("ready", "stage")
+    assert kinds[0] == "stage"
     assert {"call", "attempt", "moment", "effect", "answer"} <= set(kinds)
     assert verdict(events)["harm"] == "there"
     assert "POST /charges" in verdict(events)["html"]
@@ -60,12 +60,14 @@ def test_an_error_in_the_code_comes_with_its_line(served: Served) -> None:
 
 
 def test_a_run_begins_soon(served: Served) -> None:
-    """Alone on a machine it takes a tenth of a second; beside other tests, this may be longer."""
-    asked = time.monotonic()
-    events = served.events()
-    next(event for event in events if event["kind"] not in ("beat", "ready"))
-    assert time.monotonic() - asked <= 5
-    assert verdict(list(events))["harm"] == "there"
+    """Also the third of three in a row, for which no server is ready yet; and beside other tests."""
+    served.run()  # the runner has started
+    for _ in range(3):
+        asked = time.monotonic()
+        events = served.events()
+        next(event for event in events if event["kind"] != "beat")
+        assert time.monotonic() - asked <= 0.5
+        assert verdict(list(events))["harm"] == "there"
 
 
 def test_run_after_run_leaves_the_server_as_it_was(served: Served) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+import restate
+
+from restate_guide import catalogue
 from restate_guide.catalogue import ROOT
 from restate_guide.lab.evidence import read
 from restate_guide.site.story import Mark, Story, stories
@@ -31,3 +36,11 @@ def test_a_result_is_told_of_the_attempt_that_wrote_it() -> None:
     assert len(done) == 2
     assert "doesn't hold this result" in done[0] and "letter-2" not in done[0]
     assert "letter-2" in done[1]
+
+
+def test_a_cause_speaks_of_code_that_stands_in_the_dont() -> None:
+    for rule in catalogue.rules():
+        run = rule.snippet("dont") + (rule.folder / "evidence.json").read_text()
+        for code in re.findall(r"`(.+?)`", rule.cause):
+            name = code.removesuffix("()")
+            assert name in run or hasattr(restate, name), f"{rule.id} has no {name!r}"

@@ -136,11 +136,10 @@ class Lab:
             The answer's body; None if the invocation was paused, or the call waits for ever.
         """
         key = {"idempotency-key": idempotency_key} if idempotency_key else {}
+        sent = {**key, **(headers or {})}
         content = {} if body is None else {"json": body}
-        request = self._server.ingress.post(
-            f"/{target}", headers={**key, **(headers or {})}, **content
-        )
-        return await self._answer(target, body, request, patience)
+        request = self._server.ingress.post(f"/{target}", headers=sent, **content)
+        return await self._answer(target, body, sent, request, patience)
 
     async def post(
         self,
@@ -155,18 +154,19 @@ class Lab:
         async with httpx.AsyncClient(base_url=url, timeout=None, verify=False) as caller:
             content = {} if body is None else {"json": body}
             request = caller.post(path, headers=headers, **content)
-            return await self._answer(f"POST {path}", body, request, patience)
+            return await self._answer(f"POST {path}", body, headers or {}, request, patience)
 
     async def _answer(
         self,
         target: str,
         body: Json,
+        headers: Mapping[str, str],
         request: Coroutine[None, None, httpx.Response],
         patience: float,
     ) -> Json:
         """Enters a call into the trace, and waits for its answer."""
         place = len(self.calls)
-        self.calls.append(Call(target, body, None, None))
+        self.calls.append(Call(target, body, None, None, dict(headers)))
         self._calls_under_way += 1
         self._say("call", f"calling {target}")
         began = time.time()

@@ -43,7 +43,7 @@ class Holds:
     @property
     def sentence(self) -> str:
         often = "exactly once" if set(self.effects.values()) <= {1} else "as often as it should"
-        return f"Every call got the right answer, and every effect came about {often}."
+        return f"Every call was answered as it should be, and every effect came about {often}."
 
 
 @dataclass(frozen=True)
@@ -378,7 +378,7 @@ class ServedUnverified:
 
     @property
     def sentence(self) -> str:
-        return f"{self.request} was served, and nothing had verified its sender."
+        return f"{self.request} was served, and nothing had checked that its sender may ask for it."
 
 
 @dataclass(frozen=True)
@@ -397,7 +397,7 @@ class SecretExposed:
 
     @property
     def sentence(self) -> str:
-        return f"The secret can be told from {self.known_from}."
+        return f"Whoever sees {self.known_from} knows the secret."
 
 
 Symptom = (

@@ -39,6 +39,8 @@ class Moment:
     """For a command and its result: whether the journal had it before this attempt began."""
     text: str = ""
     """What a reader wants to see: a command's type and name, an effect, a line, an error."""
+    within: int | None = None
+    """The step in whose action a command was issued, where it was in one."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class Call:
     status: int | None
     """HTTP status of the answer, or None if none came."""
     answer: Json
+    headers: dict[str, str] = field(default_factory=dict)
+    """What it was sent with, beyond its input."""
     abandoned: bool = False
     """Whether the caller itself hung up before the answer."""
     waited: float | None = None

@@ -221,15 +221,36 @@ class RecordingVM(VMWrapper):
         self.pending_sleep = True
         return self.issue("Sleep", name or "", lambda: issue(millis, name), f"{millis / 1000:g} s")
 
-    def sys_call(self, service: str, handler: str, *args: Any, **kwargs: Any) -> Any:
+    def sys_call(
+        self,
+        service: str,
+        handler: str,
+        parameter: bytes,
+        key: str | None = None,
+        *a: Any,
+        **kw: Any,
+    ) -> Any:
         issue = super().sys_call
-        name = f"{service}/{handler}"
-        return self.issue("Call", name, lambda: issue(service, handler, *args, **kwargs))
+        name = target(service, key, handler)
+        return self.issue("Call", name, lambda: issue(service, handler, parameter, key, *a, **kw))
 
-    def sys_send(self, service: str, handler: str, *args: Any, **kwargs: Any) -> Any:
+    def sys_send(
+        self,
+        service: str,
+        handler: str,
+        parameter: bytes,
+        key: str | None = None,
+        delay: int | None = None,
+        *a: Any,
+        **kw: Any,
+    ) -> Any:
         issue = super().sys_send
-        name = f"{service}/{handler}"
-        return self.issue("OneWayCall", name, lambda: issue(service, handler, *args, **kwargs))
+        return self.issue(
+            "OneWayCall",
+            target(service, key, handler),
+            lambda: issue(service, handler, parameter, key, delay, *a, **kw),
+            f"in {delay / 1000:g} s" if delay else "",
+        )
 
     def take_notification(self, handle: int) -> Any:
         taken = super().take_notification(handle)
@@ -303,6 +324,11 @@ class RecordingVM(VMWrapper):
         lines = re.findall(rf'File "{re.escape(self.recorder.snippet)}", line (\d+)', stacktrace)
         self.say("error", message=error, line=int(lines[-1]) if lines else None)
         super().notify_error(error, stacktrace, *args, **kwargs)
+
+
+def target(service: str, key: str | None, handler: str) -> str:
+    """What is called, as the ingress would name it."""
+    return "/".join(part for part in (service, key, handler) if part is not None)
 
 
 def record_simple_commands() -> None:

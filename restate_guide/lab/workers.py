@@ -245,7 +245,8 @@ class Workers:
             case "command":
                 attempt.commands[report["command"]] = report
                 text = " ".join(filter(None, (report["type"], report["name"], report["detail"])))
-                return Moment("command", report["line"], command, report["replayed"], text)
+                replayed, within = report["replayed"], report["step"]
+                return Moment("command", report["line"], command, replayed, text, within)
             case "executing":
                 return Moment("executing", line, command, False, name)
             case "executed" | "result" as what:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from restate_guide.catalogue import Rule
 from restate_guide.lab.evidence import Verdict
-from restate_guide.lab.trace import Call, Effect, Trace
+from restate_guide.lab.trace import Call, Effect, Invocation, Trace
 from restate_guide.site import book
 from restate_guide.site.elements import Content, classes, el, prose
 from restate_guide.site.links import line_id
@@ -23,6 +23,7 @@ from restate_guide.site.story import (
     Words,
     compact,
     ended_by,
+    shortened,
     stories,
 )
 
@@ -33,7 +34,7 @@ LONG = 26
 
 SPOKEN = {
     "written": "journal: writes entry",
-    "read": "journal: reads entry",
+    "read": "journal: reads",
     "refused": "journal: differs,",
     "came about": "outside: number",
     "too often": "outside: too often, number",
@@ -79,6 +80,7 @@ def one(entry: book.Entry, variant: str) -> Element:
             class_="verdict",
             data_search_exclude="true" if variant == "do" else None,
         ),
+        cause(entry.rule) if variant == "dont" else None,
         trace(entry, observed.trace, line_links(entry.rule, variant)),
         class_=f"run {variant}",
     )
@@ -86,15 +88,28 @@ def one(entry: book.Entry, variant: str) -> Element:
 
 def verdict(found: Verdict) -> list[Content]:
     """What a run came to: its name, what was measured, and a sentence."""
+    short = found.short.removeprefix(found.title.lower()).lstrip(", ")
     return [
         el("strong", found.title),
-        el("span", ":", class_="spoken"),
+        el("span", ":" if short else ".", class_="spoken"),
         " ",
-        el("span", found.short, class_="measured"),
-        el("span", ".", class_="spoken"),
-        " ",
+        [el("span", short, el("span", ".", class_="spoken"), class_="measured"), " "]
+        if short
+        else None,
         el("span", found.sentence, class_="sentence"),
     ]
+
+
+def cause(rule: Rule) -> Element:
+    """Why the don't came to this: the steps below tell what happened, and not what the code had in mind."""
+    return el(
+        "p",
+        el("strong", "Cause"),
+        el("span", ":", class_="spoken"),
+        " ",
+        prose(rule.cause),
+        class_="cause",
+    )
 
 
 def trace(entry: book.Entry, recorded: Trace, line: LineLink) -> list[Element]:
@@ -113,10 +128,12 @@ def trace(entry: book.Entry, recorded: Trace, line: LineLink) -> list[Element]:
 
 def steps_of(told: Sequence[Story], line: LineLink) -> Element:
     """All invocations, step by step, with a lane for the journal and one for the outside."""
+    several = "Each invocation is told by itself, also where they ran side by side."
     return el(
         "section",
+        el("p", several, class_="spoken") if len(told) > 1 else None,
         el("p", el("span", "journal"), el("span", "outside"), class_="lanes", aria_hidden="true"),
-        [invocation(story, line, alone=len(told) == 1) for story in told],
+        [invocation(story, line, told) for story in told],
         class_="story",
         data_search_exclude="true",
     )
@@ -142,10 +159,13 @@ def _call(call: Call) -> list[Content]:
     if call.status is None:
         answer = "the caller hung up" if call.abandoned else "no answer"
     waited = f", after at least {call.waited:g} seconds" if call.waited else ""
-    return [el("code", made), " → ", answer, waited]
+    sent: list[Content] = []
+    for name, value in call.headers.items():
+        sent += [", ", el("code", shortened(f"{name}: {value}", 40))]
+    return [el("code", made), *sent, " → ", answer, waited]
 
 
-def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
+def invocation(story: Story, line: LineLink, told_all: Sequence[Story]) -> list[Element]:
     """One invocation, attempt by attempt."""
     found = story.invocation
     heading = el(
@@ -154,24 +174,43 @@ def invocation(story: Story, line: LineLink, *, alone: bool) -> list[Element]:
         f" {found.id}, called by {found.invoked_by}, {found.status}"
         if found.status != UNKNOWN
         else f" {found.id}, of which the server knows nothing at the end",
-        None if story.attempts else ": no attempt of it begins",
+        None if story.attempts else f": no attempt of it begins{held_by(found, told_all)}",
         class_="invocation",
     )
     many = sum(len(told.steps) for told in story.attempts) > LONG
+    versions = any(told.file for other in told_all for told in other.attempts)
     parts: list[Element] = []
     for at, told in enumerate(story.attempts):
         in_the_middle = 1 <= at < len(story.attempts) - 1
-        parts.append(attempt(told, line, folded=many and in_the_middle))
-    return parts if alone else [heading, *parts]
+        parts.append(attempt(told, line, versions=versions, folded=many and in_the_middle))
+    return parts if len(told_all) == 1 else [heading, *parts]
 
 
-def attempt(told: Told, line: LineLink, *, folded: bool) -> Element:
-    """One attempt, or several in which the same happened."""
+def held_by(waiting: Invocation, told: Sequence[Story]) -> str:
+    """Who keeps the key that a pending invocation waits for."""
+    if waiting.status != "pending":
+        return ""
+    of_key = waiting.target.rpartition("/")[0]
+    holders = [
+        story.invocation
+        for story in told
+        if story.invocation.target.rpartition("/")[0] == of_key
+        and story.invocation.status in ("running", "suspended", "paused")
+    ]
+    return f", as {holders[0].id} keeps the key {of_key.partition('/')[2]}" if holders else ""
+
+
+def attempt(told: Told, line: LineLink, *, versions: bool, folded: bool) -> Element:
+    """One attempt, or several in which the same happened.
+
+    Args:
+        versions: whether the run's workers served different files.
+    """
     heading: list[Content] = [
         el("strong", _numbers(told)),
         el("span", ":", class_="spoken"),
         " ",
-        el("span", _about(told)),
+        el("span", _about(told, versions)),
     ]
     steps = el("ol", [step(each, line) for each in told.steps], class_="steps")
     if folded:
@@ -186,13 +225,13 @@ def _numbers(told: Told) -> str:
     return f"Attempts {told.numbers[0]} {between} {told.numbers[-1]}, alike"
 
 
-def _about(told: Told) -> str:
+def _about(told: Told, versions: bool) -> str:
     replays = (
         "replays nothing"
         if told.known_entries <= 1
         else f"replays {told.known_entries} journal entries"
     )
-    serves = f" serves {told.file}" if told.file else ""
+    serves = f" serves {told.file or 'the code shown'}" if versions else ""
     return f"worker {told.worker}{serves}, {replays}"
 
 
@@ -217,10 +256,13 @@ def mark(made: Mark, kind: str) -> Element:
     """A square in the journal's lane or a disc in the outside's, filled if something was made."""
     is_line = (kind, made.how) == ("line", "too often")
     spoken = TOO_OFTEN_LOGGED if is_line else SPOKEN[made.how]
+    if made.how == "read":
+        spoken += " entries" if "–" in made.text else " entry"
+    is_sign = made.text == "–"
     return el(
         "span",
-        el("span", f" – {spoken} ", class_="spoken"),
-        made.text,
+        el("span", f" – {spoken}{'' if is_sign else ' '}", class_="spoken"),
+        el("span", made.text, aria_hidden="true") if is_sign else made.text,
         class_=f"mark {made.how.replace(' ', '-')}",
     )
 
@@ -230,9 +272,9 @@ def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
     found = story.invocation
     errors = [f for f in found.failures if f.event != "Paused"]
     name = "The journal" if alone else f"The journal of {found.id}"
-    counted = f"{len(found.journal)} entries" + (f", {len(errors)} errors" if errors else "")
-    if len(errors) == 1:
-        counted = counted.removesuffix("s")
+    counted = number_of(len(found.journal), "entry", "entries")
+    if errors:
+        counted += f", {number_of(len(errors), 'error', 'errors')}"
     rows = [
         [
             str(entry.index),
@@ -250,7 +292,7 @@ def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
         [
             el(
                 "div",
-                el("p", "The server’s log of errors:"),
+                el("p", "The server’s log of errors (equal ones in a row stand once):"),
                 el("ul", [el("li", error(f.message, ended_by(f))) for f in errors]),
                 class_="errors",
             )
@@ -284,9 +326,9 @@ def ledger(effects: Sequence[Effect], line: LineLink) -> Element:
         ]
         for number, effect in enumerate(effects, 1)
     ]
-    many = "requests" if len(effects) > 1 else "request"
+    several = ", by invocation" if len({effect.invocation for effect in effects}) > 1 else ""
     return folded(
-        f"The outside’s ledger: {len(effects)} {many}",
+        f"The outside’s ledger: {number_of(len(effects), 'request', 'requests')}{several}",
         table(("#", "Request", "Body", "Key", "Line", "Attempt", "What it did"), rows),
     )
 
@@ -306,7 +348,8 @@ def database(name: str, rows: Sequence[Mapping[str, Json]]) -> Element:
         [el("code", compact(row[head], 400)) if head in row else "" for head in heads]
         for row in rows
     ]
-    return folded(f"Table {name} at the end: {len(rows)}", table(heads, cells))
+    shown = table(heads, cells) if rows else el("p", "It is empty.")
+    return folded(f"Table {name} at the end: {number_of(len(rows), 'row', 'rows')}", shown)
 
 
 def measured(recorded: Trace) -> Element:
@@ -319,6 +362,11 @@ def measured(recorded: Trace) -> Element:
         ],
         class_="calls",
     )
+
+
+def number_of(count: int, one: str, many: str) -> str:
+    """`1 entry`, `2 entries`."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def unit(name: str) -> str | None:

@@ -25,7 +25,11 @@ def moments(entry: Entry) -> Element:
             "What happened",
             "dont",
             el("span", evidence.dont.verdict.short, class_="measured"),
-            [el("p", prose(evidence.stimulus)), _story(entry, "dont")],
+            [
+                el("p", prose(evidence.stimulus)),
+                happened.cause(rule),
+                _story(entry, "dont"),
+            ],
         ),
         _moment("3", "The fix", "do", label("do"), _code(entry, "do")),
         _moment(

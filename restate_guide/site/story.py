@@ -22,6 +22,8 @@ ASKED = " is in the journal"
 """How a replayed command goes on whose result isn't told in the same step."""
 BROKEN_CONNECTION = "RT0010"
 ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+WAITED_FOR = {"Run", "Sleep", "Call", "GetPromise", "AttachInvocation", "GetState", "GetStateKeys"}
+"""Commands whose result a handler may wait for."""
 FEW = 3
 """So many answers from the journal in a row are told one by one; more are told as one step."""
 
@@ -95,11 +97,18 @@ class Counts:
     def __init__(self, promised: Mapping[str, int]) -> None:
         self._promised = promised
         self._counts: dict[str, int] = {}
+        self._seen: set[tuple[str, str]] = set()
 
     def once_more(self, name: str, how: Literal["came about", "logged"]) -> Mark:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         too_often = count > self._promised.get(name, count)
         return Mark("too often" if too_often else how, str(count))
+
+    def is_again(self, name: str, body: str) -> bool:
+        """Whether the same came about before, with the same body."""
+        known = (name, body) in self._seen
+        self._seen.add((name, body))
+        return known
 
 
 def compact(value: Json, limit: int = 72) -> str:
@@ -155,6 +164,8 @@ class _Teller:
         ]
 
     def _steps(self, attempt: Attempt) -> Iterator[Step]:
+        if self._invocation.status == UNKNOWN and attempt.number == 1:
+            yield from self._sent_past_the_server()
         moments = list(attempt.moments)
         self._refused = False
         effects = self._effects_of(attempt)
@@ -166,7 +177,8 @@ class _Teller:
                 case "command":
                     yield self._command(moment, after)
                 case "executing":
-                    yield Step("step", (*named(moment), " runs"), lines_of(moment))
+                    again = " again" if self._ran_before(moment, attempt) else ""
+                    yield Step("step", (*named(moment), f" runs{again}"), lines_of(moment))
                 case "executed":
                     if after and after[0].what == "result" and same_command(after[0], moment):
                         moments.pop(0)
@@ -184,12 +196,14 @@ class _Teller:
                 case "error":
                     yield self._error(moment, attempt)
                 case "output":
-                    yield from self._never_ran()
                     yield self._output(moment, attempt)
+                    yield from self._never_ran()
                     if self._refusal and self._lost(attempt):
                         yield self._refused_by_server(self._refusal, attempt)
                 case "suspended" if self._refusal and self._lost(attempt):
                     yield self._refused_by_server(self._refusal, attempt)
+                case "suspended":
+                    yield self._suspended(attempt)
                 case _:
                     yield self._end(moment)
         last = attempt.number == self._invocation.attempts[-1].number
@@ -226,7 +240,7 @@ class _Teller:
             if executes:
                 after.pop(0)
                 return Step("step", (*named(moment), " begins"), where, mark)
-            return Step("step", (*named(moment), *asked_for(moment)), where, mark)
+            return Step("step", (*named(moment), *self._asked_for(moment)), where, mark)
         mark = Mark("read", str(entry.index)) if entry else None
         if entry and follows and follows.what == "error" and label(entry) not in moment.text:
             self._refused = True
@@ -246,7 +260,31 @@ class _Teller:
             return Step("step", words, where, mark)
         if answered and follows and follows.from_journal:
             return self._result(after.pop(0))
+        if any(later.what == "executing" and same_command(later, moment) for later in after):
+            words = (*named(moment), " had begun, but the journal holds no result of it")
+            return Step("step", words, where, mark)
         return Step("answered", (*named(moment), ASKED), where, mark)
+
+    def _asked_for(self, moment: Moment) -> Words:
+        """How a command that isn't executed by the worker goes on."""
+        if moment.within is not None:
+            step = named_entry(self._commands[moment.within])
+            return (" is asked for, inside ", *step)
+        kind = moment.text.partition(" ")[0]
+        return ({"Run": " is issued", "OneWayCall": " is sent"}.get(kind, " is asked for"),)
+
+    def _ran_before(self, moment: Moment, attempt: Attempt) -> bool:
+        """Whether an earlier attempt had begun this step's action."""
+        return any(
+            earlier.what == "executing" and same_command(earlier, moment)
+            for other in self._invocation.attempts[: attempt.number - 1]
+            for earlier in other.moments
+        )
+
+    def _sent_past_the_server(self) -> Iterator[Step]:
+        """What the proof itself sent to the worker, as no server did."""
+        if request := self._trace.measured.get("served unverified"):
+            yield Step("harm", ("Somebody sends the worker an unsigned ", Code(str(request))))
 
     def _executed(self, moment: Moment, attempt: Attempt) -> Step:
         entry = self._results.get(moment.command)
@@ -285,13 +323,16 @@ class _Teller:
             (", key ", Code(effect.idempotency_key)) if effect and effect.idempotency_key else ()
         )
         if effect and effect.duplicate:
-            words: Words = (Code(name), *sent, *key, ": known, nothing comes about")
+            words: Words = (Code(name), *sent, *key, ": known, and not done again")
             return Step("effect", words, lines_of(moment), Mark("known", "–"))
         if effect and effect.failed:
             words = (Code(name), *sent, *key, ": refused, nothing comes about")
             return Step("effect", words, lines_of(moment), Mark("failed", "–"))
         mark = self._counts.once_more(name, "came about")
-        return Step("effect", (Code(name), *sent, *key, *again(mark)), lines_of(moment), mark)
+        same = self._counts.is_again(name, compact(effect.body) if effect else "")
+        nth = again(mark) if same else ()
+        where: Words = (", in no step",) if moment.command is None else ()
+        return Step("effect", (Code(name), *sent, *key, *where, *nth), lines_of(moment), mark)
 
     def _row(self, moment: Moment) -> Step:
         """A statement that changed rows; whether it is one too many, only the table tells."""
@@ -304,7 +345,8 @@ class _Teller:
         for entry in self._invocation.journal:
             if entry.type == "Notification: Signal" and entry.command is None:
                 mark = Mark("read", str(entry.index))
-                return Step("harm", (*words, ", by a signal that ends the wait"), (), mark)
+                said = ", by a signal: what the handler waits for fails"
+                return Step("harm", (*words, said), (), mark)
         return Step("harm", words)
 
     def _line(self, moment: Moment) -> Step:
@@ -374,6 +416,31 @@ class _Teller:
             value = (" nothing",)
         return Step("end", ("The handler returns", *value), lines_of(moment), mark)
 
+    def _suspended(self, attempt: Attempt) -> Step:
+        """What the attempt asked for and has no result of, as far as it has an entry in the journal."""
+        took = {m.command for m in attempt.moments if m.what == "result"}
+        executed = {m.command for m in attempt.moments if m.what == "executed"}
+        begun = [m for m in attempt.moments if m.what == "executing" and m.command not in executed]
+        at_work = listed([named(m, small=True) for m in begun])
+        if executed - took:
+            words: Words = ("The attempt ends here",)
+            if attempt.number < len(self._invocation.attempts):
+                words = (*words, "; the next one takes what is done from the journal")
+            if at_work:
+                words = (*words, ", and not ", *at_work, ", still at work")
+            return Step("suspended", words)
+        waits = listed(
+            [
+                named(m, small=True)
+                for m in attempt.moments
+                if m.what == "command" and m.command not in took and has_result(m)
+            ]
+        )
+        if not waits:
+            words = ("The attempt is suspended, until something comes from outside",)
+            return Step("suspended", words)
+        return Step("suspended", ("The attempt is suspended. Not over yet: ", *waits))
+
     def _never_ran(self) -> Iterator[Step]:
         """Steps that were asked for, and of which no attempt began the action."""
         began = {
@@ -392,9 +459,6 @@ class _Teller:
             broke = any(f.code == BROKEN_CONNECTION for f in self._invocation.failures)
             seen: Words = (": the server sees ", Code(BROKEN_CONNECTION)) if broke else ()
             return Step("harm", ("The worker is killed", *seen))
-        if moment.what == "suspended":
-            words = "The attempt is suspended, until the journal holds what it waits for"
-            return Step("suspended", (words,))
         return Step("end", ("The server ends the attempt",))
 
 
@@ -419,13 +483,10 @@ def _merged(answers: Sequence[Step]) -> Step:
     names = [
         name_in(step) for step in answers if step.words[-1] != ASKED or name_in(step) not in given
     ]
-    listed: list[str | Code] = []
-    for at, name in enumerate(names):
-        listed += [name] if at == 0 else [", ", name]
     indexes = [step.mark.text for step in answers if step.mark]
     return Step(
         "answered",
-        (*listed, ": all from the journal"),
+        (*listed([(name,) for name in names]), ": all from the journal"),
         tuple(sorted({line for step in answers for line in step.lines})),
         Mark("read", f"{indexes[0]}–{indexes[-1]}" if indexes else ""),
     )
@@ -498,16 +559,24 @@ def _named(text: str, large: bool) -> Words:
     return (Code(f"{kind} {name}".strip()),)
 
 
-def asked_for(moment: Moment) -> Words:
-    """How a command that isn't executed by the worker goes on."""
-    return (" is issued",) if moment.text.startswith("Run") else (" is asked for",)
+def listed(names: Sequence[Words]) -> Words:
+    """One after another, with commas."""
+    words: Words = ()
+    for at, name in enumerate(names):
+        words = (*words, ", ", *name) if at else name
+    return words
+
+
+def has_result(moment: Moment) -> bool:
+    """Whether a handler can wait for what comes of a command."""
+    return moment.text.partition(" ")[0] in WAITED_FOR
 
 
 def value_of(entry: Entry | None) -> Words:
     """What an entry holds, after a colon; a function without a result leaves an empty payload."""
     if entry is None or entry.value is None:
         return ()
-    return (": nothing",) if entry.value == "" else (": ", Code(compact(entry.value)))
+    return (": it returned nothing",) if entry.value == "" else (": ", Code(compact(entry.value)))
 
 
 def first_line(message: str) -> str:

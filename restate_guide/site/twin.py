@@ -160,7 +160,7 @@ def _word(node: Node | str) -> str:
         case "a" if not node.attributes.get("href", "#").startswith("#"):
             return f"[{said.strip()}]({node.attributes['href']})"
         case "span" if "at" in node.classes and said:
-            return f"line {said}: "
+            return f"{'lines' if ',' in said else 'line'} {said}: "
         case _:
             return f" {said} " if node.classes & APART else said
 
