@@ -16,7 +16,15 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on, until_status
+from tests.fixes import (
+    SNIPPETS,
+    afterwards,
+    changed,
+    in_place,
+    instead,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "operations"
 
@@ -96,6 +104,29 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
+@pytest.mark.parametrize(("of", "letter"), [("service", "letter-2"), ("handler", None)])
+def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
+    lab: Lab, tmp_path: Path, of: str, letter: str | None
+) -> None:
+    """RDD604: by the admin API, for the next attempt of what is under way."""
+    rule, read = CHAPTER / "long-step-default-timeouts", "GET /payments/ann"
+    limits = "inactivity_timeout=ASKED, abort_timeout=CLOSED"
+    short = ("seconds=2), timedelta(seconds=0.5)", "seconds=0.2), timedelta(seconds=0.2)")
+    moved = [(f"({limits})", "()"), ('Service("Statements")', f'Service("Statements", {limits})')]
+    changes = [short, *(moved if of == "service" else [])]
+    snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", *changes)
+
+    async def lengthen(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        in_proof.outside.hold(read, at_most=0.8)
+        sending = asyncio.create_task(in_proof.call("Statements/send", "ann"))
+        await in_proof.until_effect(read)
+        await in_proof.admin("PATCH", "/services/Statements", {"abort_timeout": "30m"})
+        assert await sending == letter
+
+    instead(lab, rule, lengthen, snippet=snippet)
+
+
 def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
     """RDD606: on a worker with the flag off, what a flag turned on has paused completes."""
     proof = load(CHAPTER / "flag-read-in-flight")
@@ -165,6 +196,39 @@ def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> 
 
     promise = Holds(answers=[None, None])
     instead(lab, CHAPTER / "bad-input-is-500", fix, promise=promise)
+
+
+@pytest.mark.parametrize(
+    ("snippet", "status", "message"),
+    [("do", 500, "Unable to parse an input argument. Expecting value"), ("manager", 400, "no order")],
+)
+def test_body_that_is_no_json_never_comes_to_the_handler(
+    lab: Lab, snippet: str, status: int, message: str
+) -> None:
+    """RDD608: only the context manager makes a 400 of it."""
+    rule = CHAPTER / "bad-input-is-500"
+
+    async def broken(in_proof: LabInProof) -> None:
+        json = {"content-type": "application/json"}
+        ingress = in_proof._server.ingress  # the lab itself sends only what is JSON
+        answer = await ingress.post("/Parcels/send", content=b'{"item":', headers=json)
+        assert answer.status_code == status
+        assert answer.json()["message"].startswith(message)
+
+    instead(lab, rule, broken, snippet=load(rule).snippet(snippet))
+
+
+def test_context_manager_leaves_the_errors_of_the_handler(lab: Lab, tmp_path: Path) -> None:
+    """RDD608: also one whose cause is a ValueError, as pydantic's is."""
+    own = 'raise restate.TerminalError("sold out", status_code=409) from ValueError()'
+    change = ('return f"{order.quantity} of {order.item}"', own)
+    snippet = changed(tmp_path, "operations/bad-input-is-500/manager", change)
+
+    async def order(in_proof: LabInProof) -> None:
+        answer = await in_proof.call("Parcels/send", {"item": "tea", "quantity": 2})
+        assert (answer["code"], answer["message"]) == (409, "sold out")
+
+    instead(lab, CHAPTER / "bad-input-is-500", order, snippet=snippet)
 
 
 def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
