@@ -30,7 +30,8 @@ pytestmark = pytest.mark.server
 def query_of(slug: str, placeholder: str, id: str) -> str:
     """The query on a page into which an id is to be put, and so was not asked as it stands."""
     page = (ROOT / "docs/rules/services" / f"{slug}.md").read_text()
-    (sql,) = re.findall(r"^```sql\n(.*?)^```", page, re.M | re.S)
+    found: list[str] = re.findall(r"^```sql\n(.*?)^```", page, re.M | re.S)
+    (sql,) = found
     assert placeholder in sql
     return sql.replace(placeholder, id)
 
