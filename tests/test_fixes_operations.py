@@ -196,6 +196,26 @@ def test_order_that_comes_after_the_flag_was_turned_is_checked(lab: Lab) -> None
     assert [r.body["order"] for r in trace.effects if r.effect == "POST /checks"] == ["order-2"]
 
 
+def test_suspended_order_fails_when_its_wait_is_over(lab: Lab, tmp_path: Path) -> None:
+    """RDD606: the flag was turned long before, and nothing of the order was replayed until then."""
+    longer = ("seconds=0.3", "seconds=0.8")
+    snippet = changed(tmp_path, "operations/flag-read-in-flight/dont", longer)
+    rule = CHAPTER / "flag-read-in-flight"
+    turned = dataclasses.replace(
+        load(rule).stimulus, request_response=True, crash_at={"in": "sleep"}
+    )
+
+    async def sell(in_proof: LabInProof) -> None:
+        await in_proof.call("Tickets/sell", "order-1")
+
+    result = instead(lab, rule, sell, turned, snippet)
+    assert result.outcome.kind == "journal-mismatch", result.outcome
+    attempts = [a for a in result.trace.invocations[0].attempts if a.worker == 2]
+    journal = result.trace.invocations[0].journal
+    assert journal[-1].type == "Notification: Sleep"
+    assert {attempt.known_entries for attempt in attempts} == {len(journal)}
+
+
 def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
     """RDD606: on a worker with the flag off, what a flag turned on has paused completes."""
     proof = load(CHAPTER / "flag-read-in-flight")
