@@ -172,10 +172,14 @@ def test_a_linter_advises_the_sync_handler() -> None:
 
 
 WRITES = (
-    "set clear clear_all service_send object_send workflow_send resolve_awakeable reject_awakeable"
+    "set clear clear_all service_send object_send workflow_send resolve_awakeable reject_awakeable "
+    "resolve_signal reject_signal cancel_invocation"
 )
 AT_ONCE = "uuid random key request"
-AWAITED = "get state_keys service_call object_call workflow_call run_typed sleep time"
+AWAITED = (
+    "get state_keys service_call object_call workflow_call run_typed sleep time signal "
+    "attach_invocation"
+)
 
 
 def test_what_is_to_be_awaited() -> None:

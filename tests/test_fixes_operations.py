@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,69 @@ import pytest
 from restate_guide.lab import (
     PLAIN,
     Holds,
+    LabError,
     crash_after_effect,
+    crash_after_step,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab.server import find_binary
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on, until_status
+from tests.fixes import (
+    SNIPPETS,
+    afterwards,
+    changed,
+    in_place,
+    instead,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "operations"
 
 pytestmark = pytest.mark.server
+
+
+IDENTITY = "REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE"
+SHORTER_NAME, LONG_NAME = f"RESTATE_{IDENTITY}", f"RESTATE_WORKER__INVOKER__{IDENTITY}"
+
+
+def test_worker_with_identity_keys_turns_away_a_server_without(lab: Lab) -> None:
+    """RDD601: so the server gets its key first."""
+
+    async def never(in_proof: LabInProof) -> None:
+        raise AssertionError("the worker was registered")
+
+    rule = CHAPTER / "endpoint-open-to-all"
+    with pytest.raises(LabError, match=r"META0003.*got status code '401"):
+        instead(lab, rule, never, snippet=load(rule).snippet("do"), server={})
+
+
+@pytest.mark.parametrize("name", [SHORTER_NAME, LONG_NAME])
+def test_workers_get_identity_keys_one_after_another(lab: Lab, name: str) -> None:
+    """RDD601: the one without doesn't mind signatures, and the one with them ends its invocation.
+
+    The server takes its key by the shorter name of the setting, too.
+    """
+    rule = CHAPTER / "endpoint-open-to-all"
+    fixed = dataclasses.replace(crash_after_step("charge"), successor="do")
+    key = str((rule / "key.pem").resolve())
+
+    async def pay(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Checkout/pay", "order-1") == "charge-1"
+
+    trace = instead(lab, rule, pay, fixed, server={name: key}).trace
+    assert [attempt.worker for attempt in trace.invocations[0].attempts] == [1, 2]
+
+
+@pytest.mark.parametrize(("name", "deprecated"), [(SHORTER_NAME, True), (LONG_NAME, False)])
+def test_what_the_server_says_of_its_settings(name: str, deprecated: bool) -> None:
+    """RDD601, RDD603: the shorter name is deprecated; what has expired is looked for once an hour."""
+    command = [str(find_binary()), "--dump-config"]
+    said = subprocess.run(command, env={name: "key.pem"}, capture_output=True, text=True)
+    assert ("deprecated" in said.stdout + said.stderr) == deprecated
+    assert 'request-identity-private-key-pem-file = "key.pem"' in said.stdout
+    assert 'cleanup-interval = "1h"' in said.stdout
 
 
 def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None:
@@ -96,6 +150,72 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
+@pytest.mark.parametrize(("of", "letter"), [("service", "letter-2"), ("handler", None)])
+def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
+    lab: Lab, tmp_path: Path, of: str, letter: str | None
+) -> None:
+    """RDD604: by the admin API, for the next attempt of what is under way."""
+    rule, read = CHAPTER / "long-step-default-timeouts", "GET /payments/ann"
+    limits = "inactivity_timeout=ASKED, abort_timeout=CLOSED"
+    short = ("seconds=2), timedelta(seconds=0.5)", "seconds=0.2), timedelta(seconds=0.2)")
+    moved = [(f"({limits})", "()"), ('Service("Statements")', f'Service("Statements", {limits})')]
+    changes = [short, *(moved if of == "service" else [])]
+    snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", *changes)
+
+    async def lengthen(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        in_proof.outside.hold(read, at_most=0.8)
+        sending = asyncio.create_task(in_proof.call("Statements/send", "ann"))
+        await in_proof.until_effect(read)
+        await in_proof.admin("PATCH", "/services/Statements", {"abort_timeout": "30m"})
+        assert await sending == letter
+
+    instead(lab, rule, lengthen, snippet=snippet)
+
+
+def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
+    """RDD605: registered at an address of its own."""
+
+    async def old_again(in_proof: LabInProof) -> None:
+        await resume_on(in_proof, "Orders/place", "before")
+
+    trace = afterwards(lab, CHAPTER / "code-changed-in-flight", old_again).trace
+    assert trace.effect_counts() == {"POST /reservations": 1, "POST /parcels": 1}
+    assert trace.invocations[0].journal[-1].value == "parcel-1"
+
+
+def test_order_that_comes_after_the_flag_was_turned_is_checked(lab: Lab) -> None:
+    """RDD606: and the one that came before goes on unchecked."""
+    rule = CHAPTER / "flag-read-in-flight"
+
+    async def two(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Tickets/sell", "order-1") == "charge-1"
+        assert await in_proof.call("Tickets/sell", "order-2") == "charge-2"
+
+    trace = instead(lab, rule, two, snippet=load(rule).snippet("do")).trace
+    assert [r.body["order"] for r in trace.effects if r.effect == "POST /checks"] == ["order-2"]
+
+
+def test_suspended_order_fails_when_its_wait_is_over(lab: Lab, tmp_path: Path) -> None:
+    """RDD606: the flag was turned long before, and nothing of the order was replayed until then."""
+    longer = ("seconds=0.3", "seconds=0.8")
+    snippet = changed(tmp_path, "operations/flag-read-in-flight/dont", longer)
+    rule = CHAPTER / "flag-read-in-flight"
+    turned = dataclasses.replace(
+        load(rule).stimulus, request_response=True, crash_at={"in": "sleep"}
+    )
+
+    async def sell(in_proof: LabInProof) -> None:
+        await in_proof.call("Tickets/sell", "order-1")
+
+    result = instead(lab, rule, sell, turned, snippet)
+    assert result.outcome.kind == "journal-mismatch", result.outcome
+    attempts = [a for a in result.trace.invocations[0].attempts if a.worker == 2]
+    journal = result.trace.invocations[0].journal
+    assert journal[-1].type == "Notification: Sleep"
+    assert {attempt.known_entries for attempt in attempts} == {len(journal)}
+
+
 def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
     """RDD606: on a worker with the flag off, what a flag turned on has paused completes."""
     proof = load(CHAPTER / "flag-read-in-flight")
@@ -135,7 +255,7 @@ def test_server_without_patience_replays_at_every_await(
 
 
 def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:
-    """RDD607: on the fixed code the journal doesn't replay, either."""
+    """RDD607: on the fixed code the journal doesn't replay, either; called again, it mails again."""
     target = "Tickets/t-1/open"
 
     async def end(in_proof: LabInProof) -> None:
@@ -146,10 +266,13 @@ def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:
             "select id from sys_journal_events where event_json like '%set state%run%'"
         )
         await until_status(in_proof, target, "paused")
+        assert in_proof.outside.ledger[-1].effect == "POST /emails"
         assert await in_proof.operate("kill", target) == 200
         await until_status(in_proof, target, "completed")
+        assert await in_proof.call(target) == "open"
 
-    afterwards(lab, CHAPTER / "test-without-replay", end)
+    trace = afterwards(lab, CHAPTER / "test-without-replay", end).trace
+    assert trace.effect_counts() == {"POST /emails": 2}
 
 
 def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> None:
@@ -165,6 +288,42 @@ def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> 
 
     promise = Holds(answers=[None, None])
     instead(lab, CHAPTER / "bad-input-is-500", fix, promise=promise)
+
+
+@pytest.mark.parametrize(
+    ("snippet", "status", "message"),
+    [
+        ("do", 500, "Unable to parse an input argument. Expecting value"),
+        ("manager", 400, "no order"),
+    ],
+)
+def test_body_that_is_no_json_never_comes_to_the_handler(
+    lab: Lab, snippet: str, status: int, message: str
+) -> None:
+    """RDD608: only the context manager makes a 400 of it."""
+    rule = CHAPTER / "bad-input-is-500"
+
+    async def broken(in_proof: LabInProof) -> None:
+        json = {"content-type": "application/json"}
+        ingress = in_proof._server.ingress  # the lab itself sends only what is JSON
+        answer = await ingress.post("/Parcels/send", content=b'{"item":', headers=json)
+        assert answer.status_code == status
+        assert answer.json()["message"].startswith(message)
+
+    instead(lab, rule, broken, snippet=load(rule).snippet(snippet))
+
+
+def test_context_manager_leaves_the_errors_of_the_handler(lab: Lab, tmp_path: Path) -> None:
+    """RDD608: also one whose cause is a ValueError, as pydantic's is."""
+    own = 'raise restate.TerminalError("sold out", status_code=409) from ValueError()'
+    change = ('return f"{order.quantity} of {order.item}"', own)
+    snippet = changed(tmp_path, "operations/bad-input-is-500/manager", change)
+
+    async def order(in_proof: LabInProof) -> None:
+        answer = await in_proof.call("Parcels/send", {"item": "tea", "quantity": 2})
+        assert (answer["code"], answer["message"]) == (409, "sold out")
+
+    instead(lab, CHAPTER / "bad-input-is-500", order, snippet=snippet)
 
 
 def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 
 import pytest
 
+from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     LATE_REPLAY,
+    REPLAY_EVERY_AWAIT,
     Holds,
     JournalMismatch,
+    LabError,
     crash_after_effect,
+    load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
@@ -20,6 +25,15 @@ from tests.fixes import SNIPPETS, afterwards, instead, resume_on
 CHAPTER = SNIPPETS / "services"
 
 pytestmark = pytest.mark.server
+
+
+def query_of(slug: str, placeholder: str, id: str) -> str:
+    """The query on a page into which an id is to be put, and so was not asked as it stands."""
+    page = (ROOT / "docs/rules/services" / f"{slug}.md").read_text()
+    found: list[str] = re.findall(r"^```sql\n(.*?)^```", page, re.M | re.S)
+    (sql,) = found
+    assert placeholder in sql
+    return sql.replace(placeholder, id)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +105,48 @@ def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
         await in_proof.deploy("newer")
         assert await in_proof.operate("cancel", "Digests/send") == 202
         await in_proof.until_all_completed()
-        await in_proof.call("Digests/send/send", "ann")
+        sent = await in_proof.call("Digests/send/send?delay=300ms", "ann")
+        assert "executionTime" in sent  # not at once
         await in_proof.until_effect("POST /letters", times=3)  # the third is refused
         await in_proof.until_all_completed()
 
     trace = instead(lab, CHAPTER / "endless-handler", prove).trace
     assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}
     assert trace.effect_counts()["POST /letters"] == 2
+
+
+def test_a_suspended_loop_goes_through_its_whole_past_each_day(lab: Lab) -> None:
+    """RDD704: each attempt is sent more than the one before."""
+    proof = load(CHAPTER / "endless-handler")
+    dont = proof.snippet("dont")
+    trace = lab.run(lab.laboratory.result(proof, dont, REPLAY_EVERY_AWAIT)).trace
+    known = [attempt.known_entries for attempt in trace.invocations[0].attempts]
+    assert len(known) > 8
+    assert known == sorted(set(known)) and known[-1] > 30, known
+
+
+def test_an_object_does_not_take_the_name_of_a_service(lab: Lab) -> None:
+    """RDD701: so it gets one of its own."""
+
+    async def register(in_proof: LabInProof) -> None:
+        with pytest.raises(LabError, match="META0006"):
+            await in_proof.deploy("do")
+
+    instead(lab, CHAPTER / "entity-in-a-service", register)
+
+
+def test_lost_update_shows_in_the_journals(lab: Lab) -> None:
+    """RDD701: two that answered with the same sum."""
+    same = (
+        "select entry_json from sys_journal j join sys_invocation i on i.id = j.id "
+        "where i.target = 'Accounts/add' and j.entry_type = 'Command: Output'"
+    )
+
+    async def look(in_proof: LabInProof) -> None:
+        first, second = await in_proof.query(same)
+        assert first == second
+
+    afterwards(lab, CHAPTER / "entity-in-a-service", look)
 
 
 def test_a_workflow_past_the_new_state_meets_a_mismatch_in_place(lab: Lab) -> None:
@@ -120,10 +169,14 @@ def test_a_workflow_that_began_before_has_nothing_to_tell(lab: Lab) -> None:
         assessed = in_proof.outside.hold(assessment, at_most=30.0)
         running = asyncio.create_task(in_proof.call("Claim/c-1/run", "flood"))
         await in_proof.until_effect(assessment)
+        (old,) = (await in_proof.admin("GET", "/deployments"))["deployments"]
         await in_proof.deploy("do")
         await in_proof.call("Claim/c-1/tell")
+        left = query_of("status-by-waiting", "dp_…", old["id"])
+        assert await in_proof.query(left) == [{"left": 1}]
         assessed.set()
         await running
+        assert await in_proof.query(left) == [{"left": 0}]
         await in_proof.call("Claim/c-1/tell")
 
     right = Holds(answers=[["claim-1", "covered"], "", ""], effects={"POST /claims": 1})

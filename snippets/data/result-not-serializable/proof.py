@@ -4,6 +4,11 @@ from restate_guide.lab import PLAIN, Aside, Holds, Lab, RetriedUntilPaused
 
 RULE = "RDD801"
 STIMULUS = PLAIN
+NO_DACITE = (
+    "Trying to deserialize into a @dataclass.Please add the optional dependencies needed."
+    "use pip install restate-sdk[serde] or pip install restate-sdk[all] to install all "
+    "dependencies."
+)
 ORDERED = Holds(answers=["on Saturday"], effects={"POST /pickups": 1})
 EXPECTED = {
     "do": ORDERED,
@@ -19,6 +24,13 @@ ASIDES = {
         outcome=RetriedUntilPaused(
             "TypeError('Object of type Pickup is not JSON serializable')", attempts=3
         ),
+    ),
+    "dataclass": Aside(
+        "A dataclass isn't written without `dacite`, and the error speaks of reading: "
+        "a courier is ordered at each attempt.",
+        snippet="in_dataclass",
+        stimulus=PLAIN,
+        outcome=RetriedUntilPaused(f"RuntimeError({NO_DACITE!r})", attempts=3),
     ),
     "serde": Aside(
         "With a serde of its own, the step may return a list of models.",

@@ -1,4 +1,4 @@
-"""Draws up a year's statement, slowly, and sends it: the limits are longer than the step."""
+"""Draws up a year's statement, slowly, and sends it: the second limit is longer than the step."""
 
 import os
 from datetime import timedelta
@@ -7,7 +7,7 @@ import httpx
 import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
-ASKED, CLOSED = timedelta(minutes=30), timedelta(minutes=30)
+ASKED, CLOSED = timedelta(minutes=1), timedelta(minutes=30)
 
 bank = httpx.Client(base_url=API_URL, timeout=600)
 statements = restate.Service("Statements")

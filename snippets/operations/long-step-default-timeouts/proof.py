@@ -34,7 +34,22 @@ async def slower(lab: Lab) -> None:
     await lab.until_effect(LETTER, times=2)
 
 
+async def soon(lab: Lab) -> None:
+    """The bank takes a second."""
+    lab.outside.answers[READ] = ["order-1", "order-2"]
+    lab.outside.hold(READ, at_most=1.0)
+    await lab.call("Statements/send", "ann")
+
+
 ASIDES = {
+    "asked": Aside(
+        "The first limit may be shorter than the step: asked to suspend, the attempt ends "
+        "with the step, and the next one has the letter from the journal.",
+        snippet="asked",
+        stimulus=PLAIN,
+        outcome=Holds(answers=["letter-1"], effects={LETTER: 1}),
+        prove=soon,
+    ),
     "slower": Aside(
         "When the bank is slower still, the next attempt doesn't wait for the old one, "
         "which lives on: its letter goes out after the invocation has completed.",

@@ -15,25 +15,26 @@ def is_free() -> bool:
     return bool(response.raise_for_status().json() == "free")
 
 
-def lend(reader: str) -> str:
-    key = {"idempotency-key": reader}
-    response = httpx.put(f"{API_URL}/books/dune", json=reader, headers=key)
+def lend(reader: str, key: str) -> str:
+    headers = {"idempotency-key": key}
+    response = httpx.put(f"{API_URL}/books/dune", json=reader, headers=headers)
     response.raise_for_status()
     return "the book is yours"
 
 
-def note_down(reader: str) -> str:
-    key = {"idempotency-key": reader}
-    response = httpx.post(f"{API_URL}/waiting", json=reader, headers=key)
+def note_down(reader: str, key: str) -> str:
+    headers = {"idempotency-key": key}
+    response = httpx.post(f"{API_URL}/waiting", json=reader, headers=headers)
     response.raise_for_status()
     return "you are on the list"
 
 
 @library.handler()
 async def borrow(ctx: restate.Context, reader: str) -> str:
+    key = str(ctx.uuid())
     free = await ctx.run_typed("look", is_free)
     act = lend if free else note_down
-    return await ctx.run_typed("act", act, reader=reader)
+    return await ctx.run_typed("act", act, reader=reader, key=key)
 
 
 app = restate.app([library])

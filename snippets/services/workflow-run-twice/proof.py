@@ -72,7 +72,7 @@ ASIDES = {
         prove=prove_send,
     ),
     "edge": Aside(
-        "By that id a client outside attaches, and gets the result twice.",
+        "By that id a client outside attaches, and both clicks get the same result.",
         snippet="edge",
         stimulus=PLAIN,
         outcome=OPENED,
