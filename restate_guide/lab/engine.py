@@ -536,6 +536,7 @@ async def laboratory(limits: Limits = NO_LIMITS, ahead: int = 2) -> AsyncIterato
         ahead: servers to be started while a run goes on, for those to come; a proof's two
             variants run side by side.
     """
+    asyncio.get_running_loop().set_exception_handler(without_noise)
     async with processes() as kept, contextlib.AsyncExitStack() as stack:
         # Two hash seeds: the first worker's, and its successor's.
         starting = [start_nursery(kept, seed, limits) for seed in (1, 2)]
@@ -543,6 +544,15 @@ async def laboratory(limits: Limits = NO_LIMITS, ahead: int = 2) -> AsyncIterato
         servers = OwnServers(kept)
         stack.push_async_callback(servers.close)
         yield Laboratory(kept, servers, list(nurseries), ahead)
+
+
+def without_noise(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Says what goes wrong in the loop, but for what httpx's anyio does.
+
+    It sets the result of a wait for a Unix socket that was cancelled in the same moment.
+    """
+    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+        loop.default_exception_handler(context)
 
 
 class Witness:
