@@ -11,30 +11,33 @@ DATABASE = os.environ.get("DATABASE", "warehouse.sqlite3")
 orders = restate.Service("Orders")
 
 
-def reserve(article: str) -> None:
+def reserve(order: str, article: str) -> None:
     if article == "tray":  # sold out today
         raise restate.TerminalError(f"no {article} in stock", status_code=409)
     with sqlite3.connect(DATABASE) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS reserved (article PRIMARY KEY)")
-        db.execute("INSERT OR IGNORE INTO reserved VALUES (?)", (article,))
+        db.execute("CREATE TABLE IF NOT EXISTS reserved (id PRIMARY KEY)")
+        db.execute("INSERT OR IGNORE INTO reserved VALUES (?)", (f"{order} {article}",))
 
 
-def delete(article: str) -> None:
+def delete(order: str, article: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("DELETE FROM reserved WHERE article = ?", (article,))
+        db.execute("DELETE FROM reserved WHERE id = ?", (f"{order} {article}",))
 
 
-async def release(ctx: restate.Context, article: str) -> None:
-    await ctx.run_typed(f"release {article}", delete, article=article)
+async def release(ctx: restate.Context, order: str, article: str) -> None:
+    await ctx.run_typed(f"release {article}", delete, order=order, article=article)
 
 
 @orders.handler()
 async def place(ctx: restate.Context, articles: list[str]) -> None:
+    order = str(ctx.uuid())
     undo: list[Callable[..., Awaitable[None]]] = []
     try:
         for article in articles:
-            undo.append(lambda: release(ctx, article))  # noqa: B023
-            await ctx.run_typed(f"reserve {article}", reserve, article=article)
+            undo.append(lambda: release(ctx, order, article))  # noqa: B023
+            await ctx.run_typed(
+                f"reserve {article}", reserve, order=order, article=article
+            )
     except restate.TerminalError:
         for action in reversed(undo):
             await action()
