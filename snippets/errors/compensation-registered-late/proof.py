@@ -11,7 +11,6 @@ from restate_guide.lab import (
 )
 
 RULE = "RDD505"
-CHARGE = "POST /charges"
 STIMULUS = crash_before_journal("reserve")
 UNSOLD = {"code": 500, "message": "no ticket was sold", "source": "invocation"}
 UNDONE = Holds(answers=[UNSOLD], rows={"seats": 0})
@@ -19,7 +18,6 @@ EXPECTED = {"do": UNDONE, "dont": NotCompensated("seats", rows=1)}
 
 
 async def prove(lab: Lab) -> None:
-    lab.outside.fail(CHARGE, times=1, status=402)
     await lab.call("Tickets/buy", "ann")
 
 
@@ -42,7 +40,7 @@ ASIDES = {
         stimulus=PLAIN,
         outcome=EffectMissing("a row in seats"),
         prove=twice,
-        right=Holds(answers=["", UNSOLD], effects={CHARGE: 1}, rows={"seats": 1}),
+        right=Holds(answers=["", UNSOLD], rows={"seats": 1}),
     ),
     "own": Aside(
         "Registered late, the release still comes if a second try knows its own seat.",

@@ -9,9 +9,8 @@ import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 DATABASE = os.environ.get("DATABASE", "courses.sqlite3")
-THREE = restate.RunOptions[None](
-    max_attempts=3, initial_retry_interval=timedelta(seconds=0.2)
-)
+PAUSE = timedelta(seconds=0.2)
+THREE = restate.RunOptions[None](max_attempts=3, initial_retry_interval=PAUSE)
 
 courses = restate.Service("Courses")
 

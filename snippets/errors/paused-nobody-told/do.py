@@ -7,9 +7,8 @@ import httpx
 import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
-TWICE = restate.RunOptions[int](
-    max_attempts=2, initial_retry_interval=timedelta(seconds=0.2)
-)
+PAUSE = timedelta(seconds=0.2)
+TWICE = restate.RunOptions[int](max_attempts=2, initial_retry_interval=PAUSE)
 
 wallets = restate.VirtualObject("Wallets")
 
