@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
+import functools
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import Result, Stimulus, load
+from restate_guide.lab import LabError, Result, Stimulus, load
+from restate_guide.lab.server import SETTINGS, find_binary
 from tests.conftest import Lab
 
 SNIPPETS = ROOT / "snippets"
@@ -76,6 +81,25 @@ async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> N
     await in_proof.deploy(snippet)
     assert await in_proof.operate("resume", target, deployment="latest") == 200
     await until_status(in_proof, target, "completed")
+
+
+async def restart_server(lab: Lab, in_proof: LabInProof) -> None:
+    """Kills the run's server, and starts it again on the same data."""
+    connect = in_proof._server.connect_ingress
+    assert isinstance(connect, functools.partial)
+    data = connect.args[0].parents[1]
+    kept, name = lab.laboratory._processes, f"{data.parent.name}/server"
+    await kept.kill(name)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
+    argv = [str(find_binary()), "--base-dir", str(data)]
+    await kept.start(name, argv, {**env, **SETTINGS, "TMPDIR": str(data.parent)})
+    await in_proof._server.healthy()
+    async with asyncio.timeout(10):
+        while True:  # healthy, it may look for the partition where the old one had it
+            with contextlib.suppress(LabError):
+                await in_proof.query("select id from sys_invocation")
+                return
+            await asyncio.sleep(0.02)
 
 
 def changed(folder: Path, snippet: str, *changes: tuple[str, str]) -> Path:

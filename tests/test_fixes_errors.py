@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import itertools
+import re
+import time
+from pathlib import Path
+
 import pytest
 
+from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
+    PLAIN,
     Stimulus,
     crash_after_step,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab.outside import Received
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, in_place, resume_on, until_status
+from tests.fixes import (
+    SNIPPETS,
+    afterwards,
+    changed,
+    in_place,
+    instead,
+    restart_server,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "errors"
 
@@ -52,6 +71,107 @@ def test_what_has_failed_is_started_again_on_the_fixed_code(lab: Lab) -> None:
     assert trace.invocations[1].attempts[0].known_entries == 1
 
 
+@pytest.mark.parametrize(
+    ("limit", "outcome"), [("FIVE, ", "call-failed"), ("", "holds")], ids=["limited", "not limited"]
+)
+def test_pause_of_its_own_puts_the_policys_limit_aside(
+    lab: Lab, tmp_path: Path, limit: str, outcome: str
+) -> None:
+    """RDD502: `retry_after`; the policy has three attempts."""
+    later = changed(
+        tmp_path,
+        "errors/transient-made-terminal/later",
+        ("0.5", "0.01"),
+        ("FIVE, ", limit),
+    )
+
+    async def busy(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /rates/usd"] = 1.25
+        in_proof.outside.fail("GET /rates/usd", times=6)
+        await in_proof.call("Quotes/price", "usd")
+
+    result = instead(lab, CHAPTER / "transient-made-terminal", busy, snippet=later)
+    assert result.outcome.kind == outcome
+    assert sum(effect.failed for effect in result.trace.effects) == (5 if limit else 6)
+
+
+def test_cancel_is_undone_like_a_failure(lab: Lab) -> None:
+    """RDD503: the room is freed; the deposit that was under way is paid."""
+
+    async def cancel(in_proof: LabInProof) -> None:
+        paying = in_proof.outside.hold("POST /deposits", at_most=5.0)
+        booking = asyncio.create_task(in_proof.call("Hotel/book", "ann"))
+        await in_proof.until_effect("POST /deposits")
+        assert await in_proof.operate("cancel", "Hotel/book") == 202
+        await booking
+        paying.set()
+
+    rule = CHAPTER / "no-compensation"
+    trace = instead(lab, rule, cancel, snippet=rule / "do.py").trace
+    assert trace.calls[0].answer["message"] == "cancelled"
+    assert trace.rows["rooms"] == []
+    assert trace.effect_counts() == {"POST /deposits": 1}
+
+
+def pauses(lab: Lab, snippet: Path) -> list[float]:
+    """Seconds between the tries of the invoice, which are all refused."""
+    asked: list[float] = []
+
+    async def ask(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /invoices/ann", times=9)
+        witness = in_proof.outside.on_received
+
+        async def note(received: Received) -> None:
+            asked.append(time.monotonic())
+            await witness(received)
+
+        in_proof.outside.on_received = note
+        await in_proof.call("Courses/enrol", "ann")
+
+    instead(lab, CHAPTER / "kill-skips-compensation", ask, snippet=snippet)
+    return [after - before for before, after in itertools.pairwise(asked)]
+
+
+def test_pauses_of_a_step_with_a_limit_begin_at_50_milliseconds_and_double(lab: Lab) -> None:
+    """RDD504: whatever those of the deployment are; the lab's are 20 milliseconds."""
+    first, second = pauses(lab, CHAPTER / "kill-skips-compensation" / "hurried.py")
+    assert 0.05 <= first < second
+    assert second >= 0.1
+
+
+def test_first_pause_is_cut_to_the_longest(lab: Lab, tmp_path: Path) -> None:
+    """RDD504: by default to ten seconds; here to far less than the proof would wait."""
+    long = "initial_retry_interval=timedelta(minutes=1)"
+    snippet = changed(
+        tmp_path,
+        "errors/kill-skips-compensation/do",
+        ("initial_retry_interval=PAUSE", f"{long}, max_retry_interval=PAUSE"),
+    )
+    first, second = pauses(lab, snippet)
+    assert max(first, second) < 10
+
+
+def test_invocation_under_way_is_paused_and_resumed_before_it_is_killed(lab: Lab) -> None:
+    """RDD504: on the fixed code, which undoes."""
+    target = "Courses/enrol"
+
+    async def rescue(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /invoices/ann", times=9)
+        first = in_proof.outside.hold("PUT /invoices/ann", at_most=5.0)
+        enrolling = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect("PUT /invoices/ann")
+        assert await in_proof.operate("pause", target) == 202
+        first.set()
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        await enrolling
+
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", rescue).trace
+    assert trace.rows["places"] == []
+
+
 @pytest.mark.parametrize(("action", "places"), [("cancel", 0), ("kill", 1)])
 def test_paused_is_undone_by_cancel_and_not_by_kill(lab: Lab, action: str, places: int) -> None:
     """RDD504."""
@@ -75,6 +195,89 @@ def test_paused_is_resumed_on_the_fixed_code_and_undone(lab: Lab) -> None:
     trace = afterwards(lab, CHAPTER / "kill-skips-compensation", resume, variant="paused").trace
     assert trace.rows["places"] == []
     assert sum(effect.failed for effect in trace.effects) == 6
+
+
+def test_seat_of_a_purchase_before_is_not_released(lab: Lab, tmp_path: Path) -> None:
+    """RDD505: the second purchase of the same buyer fails, and undoes nothing of the first."""
+    declined = 'raise restate.TerminalError("the card is declined")  # the bank\'s answer today'
+    snippet = changed(
+        tmp_path, "errors/compensation-registered-late/do", (declined, 'print("charged")')
+    )
+    proof = load(CHAPTER / "compensation-registered-late")
+    twice = proof.asides["buyer"].prove
+    assert twice is not None
+    result = instead(lab, proof.folder, twice, PLAIN, snippet)
+    assert [call.status for call in result.trace.calls] == [200, 500]
+    assert len(result.trace.rows["seats"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [('f"release {item}"', "journal-mismatch"), ('"undo"', "not-compensated")],
+    ids=["each its own name", "all the same name"],
+)
+def test_list_gets_longer_while_it_is_undone(
+    lab: Lab, tmp_path: Path, name: str, outcome: str
+) -> None:
+    """RDD505: in place; with one name for all, what acted and failed stays, and no error says so."""
+    registers = "            undo.append(partial(release, ctx, item))\n"
+    acts = (
+        '            await ctx.run_typed(f"reserve {item}", reserve, order=ctx.key(), item=item)\n'
+    )
+    refuses = """    if item == "tray":  # sold out today
+        raise restate.TerminalError(f"no {item} in stock", status_code=409)
+"""
+    inserts = """(f"{order} {item}",))
+
+
+def delete"""
+    for variant, order in (("early", registers + acts), ("late", acts + registers)):
+        changed(
+            tmp_path,
+            "errors/late-binding-compensation/do",
+            (registers + acts, order),
+            ('f"release {item}"', name),
+            (refuses, ""),
+            (inserts, inserts.replace("\n", f"\n{refuses}", 1)),
+        ).rename(tmp_path / f"{variant}.py")
+    killed = crash_after_step("undo" if name == '"undo"' else "release cups")
+    stimulus = dataclasses.replace(killed, successor="early")
+    proof = load(CHAPTER / "late-binding-compensation")
+    result = instead(lab, proof.folder, proof.prove, stimulus, tmp_path / "late.py")
+    assert result.outcome.kind == outcome, result.outcome
+    if outcome == "not-compensated":
+        (left,) = result.trace.rows["reserved"]
+        assert left["id"].endswith("tray")
+
+
+def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
+    """RDD509: it asked for the charge where the fixed code ends."""
+    target = "Subscriptions/renew"
+    text = catalogue.find("RDD509", catalogue.rules()).text
+    found: list[dict[str, object]] = []
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=3)
+        renewing = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_row(
+            "select index from sys_journal where entry_type = 'Command: Sleep'"
+        )
+        await in_proof.operate("cancel", target)
+        await until_status(in_proof, target, "paused")
+        (query,) = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+        assert await in_proof.query(query) == []
+        under_way = query.replace("i.completion_result = 'success'", "i.status != 'completed'")
+        found.extend(await in_proof.query(under_way))
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_json like '%RT0016%'"
+        )
+        await renewing
+
+    result = instead(lab, CHAPTER / "except-exception-eats-cancel", fix)
+    assert [row["target"] for row in found] == [target]
+    assert result.outcome.kind == "journal-mismatch"
 
 
 def test_what_was_raised_without_from_ends_on_the_fixed_code(lab: Lab) -> None:
@@ -136,7 +339,32 @@ def test_step_with_a_loop_is_fixed_in_place(lab: Lab) -> None:
     assert outcome == load(rule).promise
 
 
-@pytest.mark.parametrize(("action", "left"), [("resume", 1200), ("cancel", 700)])
+@pytest.mark.parametrize("how", ["the server restarts", "an operator pauses and resumes"])
+def test_count_of_the_tries_begins_anew(lab: Lab, how: str) -> None:
+    """RDD514: one try, and then three more."""
+    debit = "POST /debits"
+
+    async def begin_anew(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[debit] = {"status": "returned"}
+        first = in_proof.outside.hold(debit, at_most=5.0)
+        await in_proof.call("Members/collect/send", "ann")
+        await in_proof.until_effect(debit)
+        if how == "the server restarts":
+            await restart_server(lab, in_proof)
+            first.set()
+        else:
+            await in_proof.operate("pause", "Members/collect")
+            first.set()
+            await until_status(in_proof, "Members/collect", "paused")
+            assert await in_proof.operate("resume", "Members/collect") == 200
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "retry-loop-by-hand"
+    trace = instead(lab, rule, begin_anew, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {debit: 4}
+
+
+@pytest.mark.parametrize(("action", "left"), [("resume", 1050), ("cancel", 600)])
 def test_paused_holder_of_a_key_is_resumed_or_ended(lab: Lab, action: str, left: int) -> None:
     """RDD515: and then the call behind it is served."""
 

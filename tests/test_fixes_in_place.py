@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from restate_guide.lab import LATE_REPLAY, Stimulus, crash_after_effect, crash_after_step
+from restate_guide.lab import (
+    LATE_REPLAY,
+    Stimulus,
+    crash_after_effect,
+    crash_after_step,
+    crash_before_journal,
+)
 from tests.conftest import Lab
 from tests.fixes import SNIPPETS, in_place
 
@@ -49,6 +55,7 @@ MISMATCH = "journal-mismatch"
         ("concurrency/one-after-another", LATE_REPLAY, "answered-late"),
         ("concurrency/fan-out-ignores-failure", LATE_REPLAY, "holds"),
         ("errors/no-compensation", crash_after_step("reserve"), "holds"),
+        ("errors/compensation-registered-late", crash_before_journal("reserve"), "holds"),
         ("errors/compensation-not-idempotent", crash_after_step("unlock"), "holds"),
         (
             "errors/compensation-not-idempotent",

@@ -7,22 +7,21 @@ from functools import partial
 import restate
 
 DATABASE = os.environ.get("DATABASE", "tickets.sqlite3")
-
 tickets = restate.Service("Tickets")
 
 
-def reserve(buyer: str) -> None:
+def reserve(booking: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer)")
-        db.execute("INSERT OR IGNORE INTO seats VALUES ('12A', ?)", (buyer,))
-        (owner,) = db.execute("SELECT buyer FROM seats WHERE seat = '12A'").fetchone()
-    if owner != buyer:
+        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, booking)")
+        db.execute("INSERT OR IGNORE INTO seats VALUES ('12A', ?)", (booking,))
+        held = db.execute("SELECT booking FROM seats WHERE seat = '12A'").fetchone()
+    if held != (booking,):
         raise restate.TerminalError("the seat is taken")
 
 
-def release(buyer: str) -> None:
+def release(booking: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("DELETE FROM seats WHERE buyer = ?", (buyer,))
+        db.execute("DELETE FROM seats WHERE booking = ?", (booking,))
 
 
 def charge(buyer: str) -> None:
@@ -31,14 +30,15 @@ def charge(buyer: str) -> None:
 
 @tickets.handler()
 async def buy(ctx: restate.Context, buyer: str) -> None:
-    undo: list[partial[None]] = []
+    booking = str(ctx.uuid())
+    undo: list[tuple[str, partial[None]]] = []
     try:
-        await ctx.run_typed("reserve", reserve, buyer=buyer)
-        undo.append(partial(release, buyer))
+        await ctx.run_typed("reserve", reserve, booking=booking)
+        undo.append(("undo reserve", partial(release, booking)))
         await ctx.run_typed("charge", charge, buyer=buyer)
     except restate.TerminalError as error:
-        for action in reversed(undo):
-            await ctx.run_typed("undo", action)
+        for name, action in reversed(undo):
+            await ctx.run_typed(name, action)
         raise restate.TerminalError("no ticket was sold") from error
 
 

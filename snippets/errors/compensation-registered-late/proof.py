@@ -3,6 +3,7 @@
 from restate_guide.lab import (
     PLAIN,
     Aside,
+    EffectMissing,
     Holds,
     Lab,
     NotCompensated,
@@ -11,17 +12,35 @@ from restate_guide.lab import (
 
 RULE = "RDD505"
 STIMULUS = crash_before_journal("reserve")
-UNDONE = Holds(
-    answers=[{"code": 500, "message": "no ticket was sold", "source": "invocation"}],
-    rows={"seats": 0},
-)
+UNSOLD = {"code": 500, "message": "no ticket was sold", "source": "invocation"}
+UNDONE = Holds(answers=[UNSOLD], rows={"seats": 0})
 EXPECTED = {"do": UNDONE, "dont": NotCompensated("seats", rows=1)}
+
+
+async def prove(lab: Lab) -> None:
+    await lab.call("Tickets/buy", "ann")
+
+
+async def twice(lab: Lab) -> None:
+    await lab.call("Tickets/buy", "ann")
+    await lab.call("Tickets/buy", "ann")
+
+
 ASIDES = {
     "plain": Aside(
         "A plain call shows nothing: the card is declined, and the seat is released.",
         snippet="dont",
         stimulus=PLAIN,
         outcome=UNDONE,
+    ),
+    "buyer": Aside(
+        "With `DELETE FROM seats WHERE buyer = ?` it would do harm: Ann buys twice, the "
+        "second purchase fails, and frees the seat of the first.",
+        snippet="buyer",
+        stimulus=PLAIN,
+        outcome=EffectMissing("a row in seats"),
+        prove=twice,
+        right=Holds(answers=["", UNSOLD], rows={"seats": 1}),
     ),
     "own": Aside(
         "Registered late, the release still comes if a second try knows its own seat.",
@@ -30,7 +49,3 @@ ASIDES = {
         outcome=UNDONE,
     ),
 }
-
-
-async def prove(lab: Lab) -> None:
-    await lab.call("Tickets/buy", "ann")

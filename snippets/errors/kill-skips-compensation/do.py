@@ -2,26 +2,28 @@
 
 import os
 import sqlite3
+from datetime import timedelta
 
 import httpx
 import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 DATABASE = os.environ.get("DATABASE", "courses.sqlite3")
-THREE = restate.RunOptions[None](max_attempts=3)
+PAUSE = timedelta(seconds=0.2)
+THREE = restate.RunOptions[None](max_attempts=3, initial_retry_interval=PAUSE)
 
 courses = restate.Service("Courses")
 
 
-def take_place(student: str) -> None:
+def take_place(place: str, student: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS places (student PRIMARY KEY)")
-        db.execute("INSERT OR IGNORE INTO places VALUES (?)", (student,))
+        db.execute("CREATE TABLE IF NOT EXISTS places (place PRIMARY KEY, student)")
+        db.execute("INSERT OR IGNORE INTO places VALUES (?, ?)", (place, student))
 
 
-def free_place(student: str) -> None:
+def free_place(place: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("DELETE FROM places WHERE student = ?", (student,))
+        db.execute("DELETE FROM places WHERE place = ?", (place,))
 
 
 def send_invoice(student: str) -> None:
@@ -31,11 +33,12 @@ def send_invoice(student: str) -> None:
 
 @courses.handler()
 async def enrol(ctx: restate.Context, student: str) -> None:
+    place = str(ctx.uuid())
     try:
-        await ctx.run_typed("place", take_place, student=student)
+        await ctx.run_typed("place", take_place, place=place, student=student)
         await ctx.run_typed("invoice", send_invoice, THREE, student=student)
     except restate.TerminalError as error:
-        await ctx.run_typed("undo", free_place, student=student)
+        await ctx.run_typed("undo", free_place, place=place)
         raise restate.TerminalError("no invoice, no place", 503) from error
 
 

@@ -1,8 +1,11 @@
 """The place is taken, and the invoices' API answers nothing but 503."""
 
+import asyncio
+
 from restate_guide.lab import (
     PLAIN,
     Aside,
+    CallFailed,
     Holds,
     Lab,
     NotCompensated,
@@ -35,6 +38,15 @@ async def prove(lab: Lab) -> None:
     await lab.call("Courses/enrol", "ann")
 
 
+async def outage_of_a_second(lab: Lab) -> None:
+    """It lasts for a second, or as long as anybody asks."""
+    lab.outside.fail(INVOICE, times=999)
+    call = asyncio.create_task(lab.call("Courses/enrol", "ann"))
+    await asyncio.wait([call], timeout=1.0)
+    lab.outside.unwell.clear()
+    await call
+
+
 async def read_answer(lab: Lab) -> None:
     lab.outside.fail(INVOICE, times=9)
     answer = await lab.call("Courses/enrol", "ann")
@@ -51,6 +63,14 @@ ASIDES = {
         stimulus=PLAIN,
         outcome=SecretExposed("the stack trace in the answer"),
         prove=read_answer,
+    ),
+    "hurried": Aside(
+        "With `max_attempts=3` alone, an outage of a second outlasts the three tries.",
+        snippet="hurried",
+        stimulus=PLAIN,
+        outcome=CallFailed(503, "no invoice, no place"),
+        prove=outage_of_a_second,
+        right=Holds(answers=[""], effects={INVOICE: 1}, rows={"places": 1}),
     ),
     "paused": Aside(
         "The default policy pauses the invocation, and frees no place either.",

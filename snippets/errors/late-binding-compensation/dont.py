@@ -1,4 +1,4 @@
-"""Reserves all articles of an order, or none; a release asks the loop."""
+"""Reserves all items of an order, or none; a release asks the loop."""
 
 import os
 import sqlite3
@@ -8,33 +8,33 @@ import restate
 
 DATABASE = os.environ.get("DATABASE", "warehouse.sqlite3")
 
-orders = restate.Service("Orders")
+orders = restate.Workflow("Orders")
 
 
-def reserve(article: str) -> None:
-    if article == "tray":  # sold out today
-        raise restate.TerminalError(f"no {article} in stock", status_code=409)
+def reserve(order: str, item: str) -> None:
+    if item == "tray":  # sold out today
+        raise restate.TerminalError(f"no {item} in stock", status_code=409)
     with sqlite3.connect(DATABASE) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS reserved (article PRIMARY KEY)")
-        db.execute("INSERT OR IGNORE INTO reserved VALUES (?)", (article,))
+        db.execute("CREATE TABLE IF NOT EXISTS reserved (id PRIMARY KEY)")
+        db.execute("INSERT OR IGNORE INTO reserved VALUES (?)", (f"{order} {item}",))
 
 
-def delete(article: str) -> None:
+def delete(order: str, item: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("DELETE FROM reserved WHERE article = ?", (article,))
+        db.execute("DELETE FROM reserved WHERE id = ?", (f"{order} {item}",))
 
 
-async def release(ctx: restate.Context, article: str) -> None:
-    await ctx.run_typed(f"release {article}", delete, article=article)
+async def release(ctx: restate.WorkflowContext, item: str) -> None:
+    await ctx.run_typed(f"release {item}", delete, order=ctx.key(), item=item)
 
 
-@orders.handler()
-async def place(ctx: restate.Context, articles: list[str]) -> None:
+@orders.main()
+async def place(ctx: restate.WorkflowContext, items: list[str]) -> None:
     undo: list[Callable[..., Awaitable[None]]] = []
     try:
-        for article in articles:
-            undo.append(lambda: release(ctx, article))  # noqa: B023
-            await ctx.run_typed(f"reserve {article}", reserve, article=article)
+        for item in items:
+            undo.append(lambda: release(ctx, item))  # noqa: B023
+            await ctx.run_typed(f"reserve {item}", reserve, order=ctx.key(), item=item)
     except restate.TerminalError:
         for action in reversed(undo):
             await action()

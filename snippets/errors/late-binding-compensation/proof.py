@@ -1,4 +1,4 @@
-"""The third article of an order is out of stock."""
+"""The third item of an order is out of stock."""
 
 from restate_guide.lab import PLAIN, Aside, Holds, Lab, NotCompensated
 
@@ -18,4 +18,4 @@ ASIDES = {
 
 
 async def prove(lab: Lab) -> None:
-    await lab.call("Orders/place", ["teapot", "cups", "tray"])
+    await lab.call("Orders/order-1/place", ["teapot", "cups", "tray"])

@@ -12,19 +12,20 @@ DATABASE = os.environ.get("DATABASE", "hotel.sqlite3")
 hotel = restate.Service("Hotel")
 
 
-def reserve(guest: str) -> None:
+def reserve(booking: str, guest: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS rooms (room, guest PRIMARY KEY)")
-        db.execute("INSERT OR IGNORE INTO rooms VALUES (101, ?)", (guest,))
+        db.execute("CREATE TABLE IF NOT EXISTS rooms (booking PRIMARY KEY, guest)")
+        db.execute("INSERT OR IGNORE INTO rooms VALUES (?, ?)", (booking, guest))
 
 
-def release(guest: str) -> None:
+def release(booking: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("DELETE FROM rooms WHERE guest = ?", (guest,))
+        db.execute("DELETE FROM rooms WHERE booking = ?", (booking,))
 
 
-def deposit(guest: str) -> None:
-    response = httpx.put(f"{API_URL}/deposits/{guest}", json=5000)
+def deposit(booking: str, guest: str) -> None:
+    headers = {"idempotency-key": booking}
+    response = httpx.post(f"{API_URL}/deposits", json=[guest, 50], headers=headers)
     if response.status_code == 402:
         raise restate.TerminalError("no deposit", status_code=402)
     response.raise_for_status()
@@ -32,8 +33,9 @@ def deposit(guest: str) -> None:
 
 @hotel.handler()
 async def book(ctx: restate.Context, guest: str) -> None:
-    await ctx.run_typed("reserve", reserve, guest=guest)
-    await ctx.run_typed("deposit", deposit, guest=guest)
+    booking = str(ctx.uuid())
+    await ctx.run_typed("reserve", reserve, booking=booking, guest=guest)
+    await ctx.run_typed("deposit", deposit, booking=booking, guest=guest)
 
 
 app = restate.app([hotel])

@@ -4,7 +4,7 @@ from restate_guide.lab import PLAIN, Aside, Holds, Lab, NotCompensated
 
 RULE = "RDD503"
 STIMULUS = PLAIN
-DEPOSIT = "PUT /deposits/ann"
+DEPOSIT = "POST /deposits"
 REFUSED = {"code": 402, "message": "no deposit", "source": "invocation"}
 EXPECTED = {
     "do": Holds(answers=[REFUSED], rows={"rooms": 0}),

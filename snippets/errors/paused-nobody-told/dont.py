@@ -1,4 +1,4 @@
-"""Keeps wallets; a top-up that the bank doesn't take is tried again."""
+"""Keeps wallets; a top-up without a rate is tried again."""
 
 import os
 
@@ -10,17 +10,17 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 wallets = restate.VirtualObject("Wallets")
 
 
-def debit(wallet: str, cents: int) -> None:
-    body = {"wallet": wallet, "cents": cents}
-    response = httpx.post(f"{API_URL}/debits", json=body)
+def fetch_rate() -> int:
+    response = httpx.get(f"{API_URL}/rates/usd")
     if response.is_error:
         raise ConnectionError(f"the bank answered {response.status_code}")
+    return int(response.json())
 
 
 @wallets.handler()
-async def top_up(ctx: restate.ObjectContext, cents: int) -> int:
-    await ctx.run_typed("debit", debit, wallet=ctx.key(), cents=cents)
-    balance = (await ctx.get("balance", type_hint=int) or 0) + cents
+async def top_up(ctx: restate.ObjectContext, dollars: int) -> int:
+    rate = await ctx.run_typed("rate", fetch_rate)
+    balance = (await ctx.get("balance", type_hint=int) or 0) + dollars * rate
     ctx.set("balance", balance)
     return balance
 

@@ -1,4 +1,4 @@
-"""Quotes a price abroad; a busy bank is asked again when it wants to be."""
+"""Quotes a price abroad; a busy bank is asked again after half a second."""
 
 import os
 from datetime import timedelta
@@ -9,6 +9,7 @@ from restate.exceptions import RetryableError
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 BUSY = timedelta(seconds=0.5)
+FIVE = restate.RunOptions[float](max_attempts=5)
 
 quotes = restate.Service("Quotes")
 
@@ -22,7 +23,7 @@ def rate(currency: str) -> float:
 
 @quotes.handler()
 async def price(ctx: restate.Context, currency: str) -> float:
-    return 40 * await ctx.run_typed("rate", rate, currency=currency)
+    return 40 * await ctx.run_typed("rate", rate, FIVE, currency=currency)
 
 
 app = restate.app([quotes])

@@ -54,8 +54,8 @@ ASIDES = {
         prove=unknown,
     ),
     "later": Aside(
-        "With `retry_after` the next attempt comes as late as the bank wants, whatever "
-        "the pauses of the retry policy are.",
+        "With `retry_after` the next attempt comes that much later, whatever the pauses "
+        "of the retry policy are.",
         snippet="later",
         stimulus=PLAIN,
         outcome=AnsweredLate(0.5),
