@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +34,7 @@ from restate_guide.lab import (
 from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab, apart
+from tests.fixes import changed, resume_on
 
 FOLDER = ROOT / "snippets" / "recipes"
 Prove = Callable[[LabInProof], Coroutine[None, None, None]]
@@ -118,6 +121,45 @@ def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
     result = run(lab, FOLDER / "tickets.py", prove)
     assert result.trace.rows["seats"] == []
     assert result.trace.effect_counts() == {"POST /refunds": 1}
+
+
+@server
+@pytest.mark.parametrize("error", ["LookupError", "RetryableError"])
+def test_saga_undoes_for_an_own_error_if_it_ends_the_invocation(
+    lab: Lab, tmp_path: Path, error: str
+) -> None:
+    """Raised from a TerminalError it does; a RetryableError is retried, whatever it was raised from."""
+    shutil.copy(FOLDER / "saga.py", tmp_path)
+    send = '        await ctx.run_typed("send", send, buyer=buyer)\n'
+    own = (
+        f"        try:\n    {send}        except restate.TerminalError as error:\n"
+        f'            raise {error}("no ticket") from error\n'
+    )
+    known = ("from saga", "from restate.exceptions import RetryableError\nfrom saga")
+    snippet = changed(tmp_path, "recipes/tickets", (send, own), known)
+    result = run(lab, snippet, calling("Tickets/buy", "ann"))
+    final = error == "LookupError"
+    assert result.trace.effect_counts() == (BOUGHT_AND_UNDONE if final else {"POST /charges": 1})
+    assert len(result.trace.rows["seats"]) == (0 if final else 1)
+    assert result.trace.invocations[0].status == ("completed" if final else "paused")
+
+
+@server
+def test_tickets_sell_one_seat_to_one_buyer(lab: Lab) -> None:
+    """The second asks while the first is paying; she isn't charged, and frees nobody else's seat."""
+    rows = []
+
+    async def prove(lab: LabInProof) -> None:
+        charged = lab.outside.hold("POST /charges", at_most=20.0)
+        first = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_effect("POST /charges")
+        rows.append(await lab.call("Tickets/buy", "bea"))
+        charged.set()
+        await first
+
+    result = run(lab, FOLDER / "tickets.py", prove)
+    assert [said["message"] for said in rows] == ["the seat is taken"]
+    assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
 
 
 # Fan out
