@@ -55,6 +55,6 @@ def idempotency_key(
                         f"another one. If it is stored with the event, say known=[{name!r}]."
                     )
                 )
-    quoted = ((name, quote(str(value), safe="")) for name, value in sorted(fields.items()))
-    named = (f"{name}={value}" for name, value in quoted)
+    quoted = {name: quote(str(fields[name]), safe="") for name in sorted(fields)}
+    named = (f"{name}={value}" for name, value in quoted.items())
     return ":".join((event, *named))
