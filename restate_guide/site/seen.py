@@ -128,7 +128,8 @@ def _from(entry: Entry, words: str) -> Element:
 def rows_table(rows: Sequence[Mapping[str, Json]]) -> Element:
     heads = list(dict.fromkeys(column for row in rows for column in row))
     cells: list[list[Content]] = [
-        [el("code", _cell(row[head])) if head in row else "" for head in heads] for row in rows
+        [el("code", _cell(row[head])) if row.get(head) not in (None, "") else "" for head in heads]
+        for row in rows
     ]
     return table(heads, cells)
 

@@ -1,4 +1,4 @@
-"""A guard: a context that is used inside a step raises at once, in a plain test too."""
+"""A guard: a context that is used inside a step is found at once, in a plain test too."""
 
 import contextlib
 import contextvars
