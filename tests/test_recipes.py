@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -32,6 +35,7 @@ from restate_guide.lab import (
 from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab, apart
+from tests.fixes import changed, resume_on
 
 FOLDER = ROOT / "snippets" / "recipes"
 Prove = Callable[[LabInProof], Coroutine[None, None, None]]
@@ -55,6 +59,12 @@ def answer(result: Result) -> Any:
 
 def message(result: Result) -> str:
     return str(answer(result)["message"])
+
+
+def beside(folder: Path, *recipes: str) -> None:
+    """Puts files to copy where a test's own snippet finds them."""
+    for name in recipes:
+        shutil.copy(FOLDER / f"{name}.py", folder)
 
 
 # Saga
@@ -120,6 +130,45 @@ def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
     assert result.trace.effect_counts() == {"POST /refunds": 1}
 
 
+@server
+@pytest.mark.parametrize("error", ["LookupError", "RetryableError"])
+def test_saga_undoes_for_an_own_error_if_it_ends_the_invocation(
+    lab: Lab, tmp_path: Path, error: str
+) -> None:
+    """Raised from a TerminalError it does; a RetryableError is retried, whatever it was raised from."""
+    beside(tmp_path, "saga")
+    send = '        await ctx.run_typed("send", send, buyer=buyer)\n'
+    own = (
+        f"        try:\n    {send}        except restate.TerminalError as error:\n"
+        f'            raise {error}("no ticket") from error\n'
+    )
+    known = ("from saga", "from restate.exceptions import RetryableError\nfrom saga")
+    snippet = changed(tmp_path, "recipes/tickets", (send, own), known)
+    result = run(lab, snippet, calling("Tickets/buy", "ann"))
+    final = error == "LookupError"
+    assert result.trace.effect_counts() == (BOUGHT_AND_UNDONE if final else {"POST /charges": 1})
+    assert len(result.trace.rows["seats"]) == (0 if final else 1)
+    assert result.trace.invocations[0].status == ("completed" if final else "paused")
+
+
+@server
+def test_tickets_sell_one_seat_to_one_buyer(lab: Lab) -> None:
+    """The second asks while the first is paying; she isn't charged, and frees nobody else's seat."""
+    rows = []
+
+    async def prove(lab: LabInProof) -> None:
+        charged = lab.outside.hold("POST /charges", at_most=20.0)
+        first = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_effect("POST /charges")
+        rows.append(await lab.call("Tickets/buy", "bea"))
+        charged.set()
+        await first
+
+    result = run(lab, FOLDER / "tickets.py", prove)
+    assert [said["message"] for said in rows] == ["the seat is taken"]
+    assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
+
+
 # Fan out
 
 
@@ -164,14 +213,14 @@ def test_fan_out_fail_fast_cancels_the_rest(lab: Lab, stimulus: Stimulus) -> Non
 
 @server
 @pytest.mark.parametrize("stimulus", [PLAIN, *REPLAYS], ids=lambda s: s.mode)
-def test_sleep_until_wakes_then_and_not_later_for_a_replay(lab: Lab, stimulus: Stimulus) -> None:
+def test_sleep_until_wakes_then_and_not_before(lab: Lab, stimulus: Stimulus) -> None:
     due = 0.0
 
     async def prove(lab: LabInProof) -> None:
         nonlocal due
         due = time.time() + 1.5
         woke = await lab.call("Reminders/remind", due)
-        lab.measure("in time", due <= woke + 0.01)
+        lab.measure("in time", due <= woke + 0.01 and woke < due + 10.0)
 
     result = run(lab, FOLDER / "reminders.py", prove, stimulus)
     assert result.trace.measured == {"in time": True}
@@ -232,6 +281,48 @@ def test_guards_refuse_at_once_and_the_invocation_lives(
     assert stuck.status == "paused", "to be resumed on the mended code"
     assert refused in stuck.failures[0].message
     assert result.trace.state == ()
+
+
+@server
+@pytest.mark.parametrize(
+    ("action", "refused"),
+    [
+        ('ctx.run(name="note", action=lambda: ctx.set("note", what))', "ctx.set"),
+        ('ctx.run_typed("note", lambda: str(ctx.scope(what)))', "ctx.scope"),
+    ],
+)
+def test_run_guard_knows_steps_by_keywords_and_scopes(
+    lab: Lab, tmp_path: Path, action: str, refused: str
+) -> None:
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    written = ('ctx.run_typed("note", lambda: ctx.set("note", what))', action)
+    snippet = changed(tmp_path, "recipes/accounts", written)
+    result = run(lab, snippet, calling("Account/ann/note", "tea"), env=STRICT)
+    said = result.trace.invocations[0].failures[0].message
+    assert f"{refused} is called inside the step 'note'" in said
+
+
+@server
+def test_a_refused_self_call_goes_on_where_the_code_is_mended(lab: Lab, tmp_path: Path) -> None:
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    shutil.copy(FOLDER / "accounts.py", tmp_path / "refused.py")
+    twice = "await ctx.object_call(add, key=key, arg=1)\n"
+    mended = changed(tmp_path, "recipes/accounts", (f"    {twice}    return {twice}", SENDS))
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Account/ann/add_twice", "ann")
+        await resume_on(lab, "Account/ann/add_twice", mended.stem)
+        await lab.until_all_completed()
+
+    result = run(lab, tmp_path / "refused.py", prove, env=STRICT)
+    assert [state.value for state in result.trace.state] == [2]
+
+
+SENDS = """\
+    ctx.object_send(add, key=key, arg=1)
+    ctx.object_send(add, key=key, arg=1)
+    return 0
+"""
 
 
 @server
@@ -325,7 +416,9 @@ def test_idempotency_key_refuses_time_and_chance(
     keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
     with pytest.raises(keys.UnstableKey, match="order="):
         keys.idempotency_key("charge", order=value)
-    assert str(value) in keys.idempotency_key("charge", known=["order"], order=value)
+    assert quote(str(value), safe="") in keys.idempotency_key(
+        "charge", known=["order"], order=value
+    )
 
 
 @pytest.mark.parametrize("value", ["order-1764000000", 4711, "0000012345", "2026-11", "ann"])
@@ -335,6 +428,15 @@ def test_idempotency_key_takes_what_names_the_event(
     keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
     key = keys.idempotency_key("charge", order=value, attempt=1)
     assert key == f"charge:attempt=1:order={value}"
+
+
+def test_idempotency_keys_of_two_events_differ_whatever_is_in_their_fields(
+    recipes: Callable[..., ModuleType],
+) -> None:
+    key = recipes("idempotency_key", RESTATE_GUARDS="strict").idempotency_key
+    assert key("charge", a="x:b=y") != key("charge", a="x", b="y")
+    assert key("charge", a="x%3Ab") != key("charge", a="x:b")
+    assert key("charge", order="ä").isascii(), "it goes into a header"
 
 
 def test_idempotency_key_without_fields_is_refused(recipes: Callable[..., ModuleType]) -> None:

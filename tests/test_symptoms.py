@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
 
 from restate_guide import catalogue
 from restate_guide.catalogue import ROOT, SymptomPage
+from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab import load
 from restate_guide.site import seen
 from restate_guide.site.book import open_book
 from restate_guide.site.words import symptoms
+from tests.bare import run
+from tests.conftest import Lab
+from tests.fixes import instead
 
 PAGES = catalogue.symptom_pages()
 BOOK = open_book(ROOT)
@@ -30,3 +38,81 @@ def test_a_page_shows_what_its_own_query_found(page: SymptomPage) -> None:
 @pytest.mark.parametrize("kind", [known.kind for known in symptoms()])
 def test_every_symptom_is_shown_by_a_rule(kind: str) -> None:
     assert [entry for entry in BOOK.entries.values() if entry.rule.symptom == kind]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if re.fullmatch(r"rt\d+|\d+", page.name)], ids=lambda p: p.name
+)
+def test_the_log_on_the_page_of_a_code_has_that_code(page: SymptomPage) -> None:
+    for id in re.findall(r"^\[\[logged (RDD\d+)\]\]$", page.page.read_text(), re.M):
+        error = seen.first_error(BOOK.find(id))
+        assert page.name.upper() in (error.code, str(error.status))
+
+
+def further(page: str) -> str:
+    """The one query of a page beside that whose answer it shows."""
+    text = (ROOT / "docs" / "symptoms" / f"{page}.md").read_text()
+    _, query = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+    return str(query).replace("1 minute", "1 millisecond")  # nobody waits for that here
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("page", "rule", "finds"),
+    [
+        ("effect-repeated", "RDD401", True),  # suspended, and never failed
+        ("retried-until-paused", "RDD116", True),
+        ("retried-until-paused", "RDD102", False),
+    ],
+)
+def test_a_further_query_finds_what_the_page_says(
+    lab: Lab, page: str, rule: str, finds: bool
+) -> None:
+    entry = BOOK.find(rule)
+    proof = load(entry.rule.folder)
+    found = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        found.extend(await in_proof.query(further(page)))
+
+    instead(lab, entry.rule.folder, prove)
+    assert bool(found) == finds
+
+
+@pytest.mark.server
+def test_a_query_with_an_age_is_one(lab: Lab) -> None:
+    """What the page has to be put before ORDER BY is SQL there."""
+    page = next(page for page in PAGES if page.name == "waits-for-ever")
+    age = re.search(r"`(AND created_at < [^`]+)`", page.page.read_text())
+    assert age
+    folder = BOOK.find(page.example).rule.folder
+    found = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        waiting = asyncio.create_task(load(folder).prove(in_proof))
+        old = page.query.replace("ORDER BY", f"{age[1]} ORDER BY")
+        await in_proof.until_row(page.query)
+        found.extend(await in_proof.query(old))
+        await waiting
+
+    instead(lab, folder, prove)
+    assert found == [], "nothing here is an hour old"
+
+
+@pytest.mark.server
+def test_a_delayed_send_holds_no_key(lab: Lab) -> None:
+    """It is listed as scheduled, which the page's query leaves out."""
+    page = next(page for page in PAGES if page.name == "key-blocked")
+    folder = BOOK.find("RDD204").rule.folder
+    found: dict[str, list[object]] = {}
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Seats/7a/hold", "ann")
+        every = "select status from sys_invocation where status != 'completed'"
+        for name, sql in (("all", every), ("page", page.query)):
+            found[name] = [row["status"] for row in await in_proof.query(sql)]
+        await in_proof.until_all_completed()
+
+    run(lab, folder / "do.py", prove)
+    assert found == {"all": ["scheduled"], "page": []}

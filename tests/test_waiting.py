@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +13,11 @@ from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import Result
 from tests.bare import run
 from tests.conftest import Lab
+from tests.fixes import changed
 
 pytestmark = pytest.mark.server
 
 FOLDER = ROOT / "snippets" / "waiting"
-
-
-async def id_of(lab: LabInProof, target: str) -> str:
-    rows = await lab.query(f"select id from sys_invocation where target = '{target}'")
-    return str(rows[0]["id"])
 
 
 def answers(result: Result) -> list[tuple[int | None, Any]]:
@@ -28,18 +25,39 @@ def answers(result: Result) -> list[tuple[int | None, Any]]:
     return [(call.status, call.answer) for call in result.trace.calls]
 
 
-def test_signals_are_kept_before_the_wait_and_each_is_taken_once(lab: Lab) -> None:
+SERVICE, COLLECT = "restate.Service(", "@orders.handler()\nasync def collect"
+AS_OBJECT = (SERVICE, "restate.VirtualObject(")
+
+
+@pytest.mark.parametrize(
+    ("changes", "target", "teller"),
+    [
+        ((), "Orders", "Orders"),
+        ((AS_OBJECT,), "Orders/a", "Orders/b"),
+        ((AS_OBJECT, (COLLECT, COLLECT.replace("()", '(kind="shared")'))), "Orders/a", "Orders/a"),
+        (
+            ((SERVICE, "restate.Workflow("), (COLLECT, COLLECT.replace("handler", "main"))),
+            "Orders/a",
+            "Orders/a",
+        ),
+    ],
+    ids=["service", "object", "shared", "workflow"],
+)
+def test_signals_are_kept_before_the_wait_and_each_is_taken_once(
+    lab: Lab, tmp_path: Path, changes: tuple[tuple[str, str], ...], target: str, teller: str
+) -> None:
     async def prove(lab: LabInProof) -> None:
         billed = lab.outside.hold("POST /bills", at_most=20.0)
-        collecting = asyncio.create_task(lab.call("Orders/collect", "order-1"))
+        collecting = asyncio.create_task(lab.call(f"{target}/collect", "order-1"))
         await lab.until_effect("POST /bills")
-        invocation = await id_of(lab, "Orders/collect")
-        await lab.call("Orders/paid", [invocation, "by card"])
-        await lab.call("Orders/paid", [invocation, "by invoice"])
+        invocation = lab.outside.ledger[0].body["answer to"]
+        await lab.call(f"{teller}/paid", [invocation, "by card"])
+        await lab.call(f"{teller}/paid", [invocation, "by invoice"])
         billed.set()
         await collecting
 
-    collected, *told = answers(run(lab, FOLDER / "signals.py", prove))
+    snippet = changed(tmp_path, "waiting/signals", *changes)
+    collected, *told = answers(run(lab, snippet, prove))
     assert collected == (200, ["by card", "by invoice"])
     assert [status for status, _ in told] == [200, 200]
 

@@ -263,7 +263,7 @@ class JournalGrows:
 
     @property
     def sentence(self) -> str:
-        return f"One invocation's journal grew to at least {self.entries} entries, and goes on growing."
+        return f"One invocation's journal grew to at least {self.entries} entries, more with every turn."
 
 
 @dataclass(frozen=True)

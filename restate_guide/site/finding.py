@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
@@ -10,10 +11,10 @@ from restate_guide.site import code
 from restate_guide.site.book import Book, Entry
 from restate_guide.site.elements import Content, el, prose
 from restate_guide.site.links import rule_link, symptom_link
-from restate_guide.site.pair import label
 from restate_guide.site.rule_page import severity
 from restate_guide.site.words import STIMULUS, symptom
 
+IMPORT = re.compile(r"(import|from) ")
 HEADS = ("Rule", "Chapter", "Severity", "Symptom", "Shown by", "Corrects")
 
 
@@ -68,7 +69,7 @@ def _question(number: int, entry: Entry) -> Element:
         el(
             "details",
             el("summary", "The answer"),
-            el("p", _where(guilty), " ", label("dont"), " ", observed.verdict.sentence),
+            el("p", _where(source, guilty), ": ", observed.verdict.sentence),
             el("p", rule_link(rule)),
             class_="more answer",
         ),
@@ -79,9 +80,13 @@ def _question(number: int, entry: Entry) -> Element:
     )
 
 
-def _where(guilty: Sequence[int]) -> str:
-    named = ", ".join(map(str, guilty))
-    return f"Line{'s' * (len(guilty) > 1)} {named}."
+def _where(source: Sequence[tuple[int, str]], guilty: Sequence[int]) -> list[Content]:
+    """The guilty lines themselves: the listing shows no numbers."""
+    parts: list[Content] = []
+    for number, text in source:
+        if number in guilty:
+            parts += [" · ", el("code", text.strip())]
+    return parts[1:]
 
 
 def without_docstring(source: str) -> list[tuple[int, str]]:
@@ -96,7 +101,10 @@ def without_docstring(source: str) -> list[tuple[int, str]]:
 
 
 def guilty_lines(dont: str, do: str) -> list[int]:
-    """The lines of the don't that the do has otherwise; where it only lacks some, those around the gap."""
+    """The lines of the don't that the do has otherwise; where it only lacks some, those around the gap.
+
+    An import is one only where nothing else is: it does no harm by itself.
+    """
     rows = code.rows(dont, do)
     first = without_docstring(dont)[0][0]
     changed = [
@@ -104,8 +112,9 @@ def guilty_lines(dont: str, do: str) -> list[int]:
         for row in rows
         if row[0] and row[0].changed and row[0].tokens and row[0].number >= first
     ]
+    imports = {at for at, line in enumerate(dont.splitlines(), 1) if IMPORT.match(line)}
     if changed:
-        return changed
+        return [number for number in changed if number not in imports] or changed
     around = set()
     for at, (left, right) in enumerate(rows):
         if left is None and right is not None and right.changed:

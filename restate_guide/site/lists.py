@@ -73,8 +73,8 @@ def corrects(entries: Sequence[Entry]) -> list[Element]:
             el("p", "“", prose(rule.corrects), "”", class_="claimed"),
             el(
                 "ul",
-                _seen(evidence.stimulus, evidence.dont.verdict.short),
                 [_seen(aside.sentence, aside.verdict.short) for aside in evidence.asides.values()],
+                _seen(f"The don’t: {evidence.stimulus}", evidence.dont.verdict.short),
                 class_="seen-instead",
                 data_search_exclude="true",
             ),

@@ -82,11 +82,8 @@ def _list(entries: Sequence[Entry]) -> Element:
 
 
 def logged(entry: Entry) -> list[Element]:
-    """What the server's log of errors holds of a rule's don't, word for word."""
-    failures = [f for f in entry.evidence.dont.trace.failures() if f.event != "Paused"]
-    if not failures:
-        raise CatalogueError(f"The don't of {entry.rule.id} left no error in the server's log.")
-    failure = failures[0]
+    """What the server's log of errors holds of a rule's don't; RT0010's words are the lab's own."""
+    failure = first_error(entry)
     said: list[Content] = [f"[{failure.code}] " if failure.code else "", failure.message.strip()]
     return [
         el(
@@ -99,6 +96,18 @@ def logged(entry: Entry) -> list[Element]:
         ),
         _from(entry, "Recorded from the don’t of "),
     ]
+
+
+def first_error(entry: Entry) -> Failure:
+    """Of a don't; a broken connection only where nothing else was logged, since that is often the stimulus.
+
+    Raises:
+        CatalogueError: it left none.
+    """
+    failures = [f for f in entry.evidence.dont.trace.failures() if f.event != "Paused"]
+    if not failures:
+        raise CatalogueError(f"The don't of {entry.rule.id} left no error in the server's log.")
+    return next((f for f in failures if f.code != "RT0010"), failures[0])
 
 
 def answered(entry: Entry, page: str) -> list[Element]:
@@ -119,7 +128,8 @@ def _from(entry: Entry, words: str) -> Element:
 def rows_table(rows: Sequence[Mapping[str, Json]]) -> Element:
     heads = list(dict.fromkeys(column for row in rows for column in row))
     cells: list[list[Content]] = [
-        [el("code", _cell(row[head])) if head in row else "" for head in heads] for row in rows
+        [el("code", _cell(row[head])) if row.get(head) not in (None, "") else "" for head in heads]
+        for row in rows
     ]
     return table(heads, cells)
 

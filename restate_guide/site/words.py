@@ -62,8 +62,8 @@ SEEN = {
         "or the call was a right one. Nothing was retried."
     ),
     "answered-late": (
-        "The right answer came, seconds or days later than it had to: times add up, a wait began "
-        "again, a status came only with the end."
+        "The right answer came, seconds or days later than it had to: times add up, a status came "
+        "only with the end."
     ),
     "line-repeated": (
         "A log line stands there several times although the thing happened once: duplicate "
@@ -77,8 +77,8 @@ SEEN = {
         "keys are fast. Invocations are pending."
     ),
     "journal-grows": (
-        "An invocation that has run for days gets slower with each replay; its journal has thousands "
-        "of entries, or the server says that it is too long."
+        "An invocation's journal gets longer the longer it runs, and each attempt is sent all of it: "
+        "every turn of a loop adds entries."
     ),
     "state-left": (
         "Rows in the state table for sessions, carts or orders that ended long ago. Nothing ever "

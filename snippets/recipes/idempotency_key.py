@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from urllib.parse import quote
 
 import policy
 
@@ -21,7 +22,7 @@ class UnstableKey(ValueError):
 def idempotency_key(
     event: str, /, *, known: Collection[str] = (), **fields: str | int
 ) -> str:
-    """The key of one business event: the same whenever the same is asked for.
+    """The key of one business event: the same whenever the same is asked for, and no other's.
 
         idempotency_key("charge", order="order-7", attempt=1)  # charge:attempt=1:order=order-7
 
@@ -29,11 +30,13 @@ def idempotency_key(
         event: what is done once.
         known: names of fields that look like a time or like chance and are neither: the number
             of an order, or its UUID, as it stands in your database.
-        fields: what tells this event from others of its kind.
+        fields: what tells this event from others of its kind. A time within a longer text, such as
+            `order-1764000000`, is taken: that is how many systems number their orders.
 
     Raises:
         UnstableKey: a field looks like a time or like chance, under the policy strict.
-        ValueError: there is no field, or an empty one: the key would be shared.
+        ValueError: there is no field, or an empty one: the key would be shared. In a handler
+            either is retried until the invocation is paused.
     """
     if not fields or not all(str(value) for value in fields.values()):
         raise ValueError(f"{event}: a key without fields would be the same for all.")
@@ -52,5 +55,6 @@ def idempotency_key(
                         f"another one. If it is stored with the event, say known=[{name!r}]."
                     )
                 )
-    named = (f"{name}={value}" for name, value in sorted(fields.items()))
+    quoted = {name: quote(str(fields[name]), safe="") for name in sorted(fields)}
+    named = (f"{name}={value}" for name, value in quoted.items())
     return ":".join((event, *named))

@@ -1,4 +1,4 @@
-"""Waits for a result, for so long and no longer."""
+"""Waits for a result, up to a limit."""
 
 from datetime import timedelta
 from typing import TypeVar

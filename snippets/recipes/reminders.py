@@ -1,4 +1,4 @@
-"""Reminds at a point in time, and asks for an answer, for so long and no longer."""
+"""Reminds at a point in time, and asks for an answer, up to a limit."""
 
 import os
 from datetime import UTC, datetime, timedelta

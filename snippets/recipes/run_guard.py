@@ -1,4 +1,4 @@
-"""A guard: a context that is used inside a step raises at once, in a plain test too."""
+"""A guard: a context that is used inside a step is found at once, in a plain test too."""
 
 import contextlib
 import contextvars
@@ -16,10 +16,10 @@ GUARDED = (
     "service_call", "service_send", "object_call", "object_send",
     "workflow_call", "workflow_send", "generic_call", "generic_send",
     "awakeable", "resolve_awakeable", "reject_awakeable", "promise",
-    "signal", "resolve_signal", "reject_signal",
+    "signal", "resolve_signal", "reject_signal", "scope",
     "cancel_invocation", "attach_invocation",
 )  # fmt: skip
-"""All that issues a command or draws from the invocation's randomness."""
+"""What issues a command or draws from the invocation's randomness; a promise got before isn't seen."""
 
 step: contextvars.ContextVar[str | None] = contextvars.ContextVar("step", default=None)
 """Name of the step whose action is running here; None in the handler's own code."""
@@ -57,8 +57,10 @@ def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
                 )
             )
         if name in ("run", "run_typed"):
-            called, action, *rest = args
-            return method(called, _marked(called, action), *rest, **kwargs)
+            called = inspect.signature(method).bind(*args, **kwargs)
+            given = called.arguments
+            given["action"] = _marked(given["name"], given["action"])
+            return method(*called.args, **called.kwargs)
         return method(*args, **kwargs)
 
     return guarded

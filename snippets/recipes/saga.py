@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
 import restate
+from restate.exceptions import RetryableError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,8 +23,9 @@ class Saga:
     have acted before. So a compensation must do no harm when the action never took place, and
     when it runs twice. Give both the same arguments, and one of them a key drawn before.
 
-    Only a `TerminalError` that leaves the block begins the way back; an operator's cancel is one.
-    Everything else is a hiccup, or a suspension: the handler comes here again.
+    What ends the invocation for good begins the way back: a `TerminalError` that leaves the block,
+    an operator's cancel too, or an error of your own that is raised `from` one. Everything else is
+    a hiccup, or a suspension: the handler comes here again.
     """
 
     def __init__(
@@ -101,7 +103,8 @@ class Saga:
             restate.TerminalError: a compensation failed for good too. The others have run; the
                 message names what is left to do by hand.
         """
-        if not isinstance(error, restate.TerminalError):
+        final = _final(error)
+        if final is None:
             return
         left = []
         for name, undo in reversed(self._undo):
@@ -111,6 +114,15 @@ class Saga:
                 left.append(f"{name} ({failure.message})")
         if left:
             raise restate.TerminalError(
-                f"{error.message}; not undone: {', '.join(left)}",
-                status_code=error.status_code,
+                f"{final.message}; not undone: {', '.join(left)}",
+                status_code=final.status_code,
             ) from error
+
+
+def _final(error: BaseException | None) -> restate.TerminalError | None:
+    """The `TerminalError` that ends the invocation: the error, or what it was raised `from`."""
+    while isinstance(error, Exception) and not isinstance(error, RetryableError):
+        if isinstance(error, restate.TerminalError):
+            return error
+        error = error.__cause__
+    return None

@@ -22,6 +22,8 @@ async def self_call_guard() -> AsyncIterator[None]:
     `restate.VirtualObject("Account", invocation_context_managers=[self_call_guard])`
 
     Shared handlers may be called, and so may other keys, and other objects with the same key.
+    `generic_call` doesn't tell shared handlers from others: on the own key all are refused. Not seen
+    is a call that comes back through another object, or that is made by `ctx.scope`.
 
     Raises:
         SelfCall: at the call, under the policy strict. It is no `TerminalError`: the invocation

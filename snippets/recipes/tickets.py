@@ -15,13 +15,16 @@ tickets = restate.Service("Tickets")
 
 def reserve(buyer: str, key: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer)")
-        db.execute("INSERT OR IGNORE INTO seats VALUES ('12A', ?)", (buyer,))
+        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer, key)")
+        db.execute("INSERT OR IGNORE INTO seats VALUES ('12A', ?, ?)", (buyer, key))
+        (holder,) = db.execute("SELECT key FROM seats WHERE seat = '12A'").fetchone()
+    if holder != key:
+        raise restate.TerminalError("the seat is taken", status_code=409)
 
 
 def release(buyer: str, key: str) -> None:
     with sqlite3.connect(DATABASE) as db:
-        db.execute("DELETE FROM seats WHERE buyer = ?", (buyer,))
+        db.execute("DELETE FROM seats WHERE key = ?", (key,))
 
 
 def charge(buyer: str, key: str) -> str:

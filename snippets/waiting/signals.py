@@ -10,14 +10,15 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 orders = restate.Service("Orders")
 
 
-def bill(order: str) -> str:
-    response = httpx.post(f"{API_URL}/bills", json={"order": order})
+def bill(order: str, answer_to: str) -> str:
+    body = {"order": order, "answer to": answer_to}
+    response = httpx.post(f"{API_URL}/bills", json=body)
     return str(response.raise_for_status().json()["id"])
 
 
 @orders.handler()
 async def collect(ctx: restate.Context, order: str) -> list[str]:
-    await ctx.run_typed("bill", bill, order=order)
+    await ctx.run_typed("bill", bill, order=order, answer_to=ctx.request().id)
     first = await ctx.signal("paid", type_hint=str)
     second = await ctx.signal("paid", type_hint=str)
     return [first, second]
