@@ -22,7 +22,7 @@ SNIPPETS = sorted(
 )
 OTHERS = sorted(
     path
-    for name in ("start", "waiting", "recipes")
+    for name in ("start", "waiting", "recipes", "prompts")
     for path in (ROOT / "snippets" / name).glob("*.py")
 )
 """Code that readers copy from pages that are about no rule."""

@@ -1,0 +1,42 @@
+"""Waits for a payment's callback in a Service; the order itself can be asked meanwhile."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+LIMIT = timedelta(minutes=15)
+
+checkout = restate.Service("Checkout")
+orders = restate.VirtualObject("Orders")
+
+
+def ask(order: str, callback: str) -> None:
+    body = {"order": order, "callback": callback}
+    httpx.put(f"{API_URL}/payments/{callback}", json=body).raise_for_status()
+
+
+def withdraw(callback: str) -> None:
+    httpx.delete(f"{API_URL}/payments/{callback}").raise_for_status()
+
+
+@orders.handler()
+async def mark(ctx: restate.ObjectContext, status: str) -> str:
+    ctx.set("status", status)
+    return status
+
+
+@checkout.handler()
+async def pay(ctx: restate.Context, order: str) -> str:
+    callback, paid = ctx.awakeable(type_hint=str)
+    await ctx.run_typed("ask", ask, order=order, callback=callback)
+    match await restate.select(paid=paid, limit=ctx.sleep(LIMIT)):
+        case ["paid", receipt]:
+            return await ctx.object_call(mark, key=order, arg=f"paid: {receipt}")
+    await ctx.run_typed("withdraw", withdraw, callback=callback)
+    return await ctx.object_call(mark, key=order, arg="not paid")
+
+
+app = restate.app([checkout, orders])

@@ -1,0 +1,47 @@
+"""Fulfils an order, or undoes all of it; what may have been done is noted before it is."""
+
+import os
+
+import httpx
+import restate
+
+API_URL = os.environ.get("API_URL", "http://localhost:9000")
+
+mails = restate.Service("Mails")
+fulfilment = restate.Workflow("Fulfilment")
+
+
+def put(what: str, order: str) -> None:
+    response = httpx.put(f"{API_URL}/{what}/{order}", json=True)
+    if response.status_code in (402, 409):
+        raise restate.TerminalError(f"{what}: refused", status_code=409)
+    response.raise_for_status()
+
+
+def delete(what: str, order: str) -> None:
+    response = httpx.delete(f"{API_URL}/{what}/{order}")
+    if response.status_code != 404:  # it may never have been there
+        response.raise_for_status()
+
+
+@mails.handler()
+async def confirm(ctx: restate.Context, order: str) -> None:
+    await ctx.run_typed("mail", put, what="mails", order=order)
+
+
+@fulfilment.main()
+async def run(ctx: restate.WorkflowContext) -> str:
+    order, begun = ctx.key(), list[str]()
+    try:
+        for what in ("reservations", "charges"):
+            begun.append(what)
+            await ctx.run_typed(what, put, what=what, order=order)
+    except restate.TerminalError:
+        for what in reversed(begun):
+            await ctx.run_typed(f"undo {what}", delete, what=what, order=order)
+        raise
+    ctx.service_send(confirm, order)
+    return f"{order} is paid"
+
+
+app = restate.app([mails, fulfilment])

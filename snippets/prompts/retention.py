@@ -1,0 +1,24 @@
+"""Runs each order once in a week, and knows for a week which changes it has taken."""
+
+from datetime import timedelta
+
+import restate
+
+WEEK = timedelta(days=7)
+
+orders = restate.Workflow("Order", idempotency_retention=WEEK)
+
+
+@orders.main(workflow_retention=WEEK)
+async def run(ctx: restate.WorkflowContext) -> str:
+    address = await ctx.promise("address", type_hint=str)
+    return f"{ctx.key()} to {address}"
+
+
+@orders.handler()
+async def send_to(ctx: restate.WorkflowSharedContext, address: str) -> str:
+    await ctx.promise("address", type_hint=str).resolve(address)
+    return f"noted: {address}"
+
+
+app = restate.app([orders])
