@@ -315,22 +315,6 @@ def test_an_order_runs_once_in_a_week(lab: Lab, stimulus: Stimulus) -> None:
     ]
 
 
-@server
-def test_a_workflow_ignores_the_retention_of_keys(lab: Lab, tmp_path: Path) -> None:
-    """What the original asks for."""
-    kept: list[dict[str, Any]] = []
-
-    async def prove(lab: LabInProof) -> None:
-        await lab.call("Order/order-1/send_to", "Graz")
-        await lab.call("Order/order-1/run")
-        found = "select completion_retention from sys_invocation where target_handler_name = 'run'"
-        kept.extend(await lab.query(found))
-
-    without = ("(workflow_retention=WEEK)", "()")
-    run(lab, changed(tmp_path, "prompts/retention", without), prove)
-    assert kept == [{"completion_retention": "PT86400S"}]
-
-
 # A2: exports.py
 
 
@@ -404,10 +388,21 @@ PAGE = (ROOT / "docs" / "prompts.md").read_text()
 LISTED: dict[str, str] = json.loads((ROOT / "tests" / "go_guide.json").read_text())["prompt names"]
 """Made from the original once: the ids of its prompts, and what each is called there."""
 
-PREAMBLE = re.search(r"^```text.*?\n(.*?)^```", PAGE, re.M | re.S)
+PREAMBLE = re.search(r"^```{ \.text \.prompt }\n(.*?)^```", PAGE, re.M | re.S)
 SECTIONS = dict(re.findall(r"^### (\w\d) .*?\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
 TESTS = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
-DOS = {f"{rule.folder.relative_to(ROOT)}/do.py" for rule in catalogue.rules()}
+PAIRS = {
+    f"{rule.folder.relative_to(ROOT)}/{variant}.py"
+    for rule in catalogue.rules()
+    for variant in ("do", "dont")
+}
+
+
+def is_run(path: Path) -> bool:
+    """Whether a test names the file, or one beside it that imports it."""
+    users = [p for p in path.parent.glob("*.py") if f"from {path.stem} import" in p.read_text()]
+    names = {f'"{file.name}"' for file in (path, *users)}
+    return any(name in TESTS for name in names)
 
 
 def test_the_page_has_the_prompts_of_the_original_in_their_order() -> None:
@@ -424,7 +419,7 @@ def test_each_prompt_has_a_task_rules_and_an_answer_that_is_run(name: str) -> No
     for file in files:
         path = ROOT / file
         assert path.is_file()
-        assert file in DOS or f'"{path.name}"' in TESTS or f'"prompts/{path.stem}"' in TESTS, file
+        assert file in PAIRS or is_run(path), file
 
 
 def test_each_answer_that_belongs_to_no_rule_is_on_the_page() -> None:
