@@ -33,7 +33,7 @@ from restate_guide.lab import (
 from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import changed
+from tests.fixes import SNIPPETS, changed
 
 FOLDER = ROOT / "snippets" / "prompts"
 Prove = Callable[[LabInProof], Coroutine[None, None, None]]
@@ -389,7 +389,7 @@ LISTED: dict[str, str] = json.loads((ROOT / "tests" / "go_guide.json").read_text
 """Made from the original once: the ids of its prompts, and what each is called there."""
 
 PREAMBLE = re.search(r"^```{ \.text \.prompt }\n(.*?)^```", PAGE, re.M | re.S)
-SECTIONS = dict(re.findall(r"^### (\w\d) .*?\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
+SECTIONS = dict(re.findall(r"^## ([A-Z]\d) .*?\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 TESTS = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
 PAIRS = {
     f"{rule.folder.relative_to(ROOT)}/{variant}.py"
@@ -401,8 +401,8 @@ PAIRS = {
 def is_run(path: Path) -> bool:
     """Whether a test names the file, or one beside it that imports it."""
     users = [p for p in path.parent.glob("*.py") if f"from {path.stem} import" in p.read_text()]
-    names = {f'"{file.name}"' for file in (path, *users)}
-    return any(name in TESTS for name in names)
+    names = {file.with_suffix("").relative_to(SNIPPETS) for file in (path, *users)}
+    return any(f'"{name.name}.py"' in TESTS or f'"{name}"' in TESTS for name in names)
 
 
 def test_the_page_has_the_prompts_of_the_original_in_their_order() -> None:
