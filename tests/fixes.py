@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from restate_guide.catalogue import ROOT
+from restate_guide.catalogue import ROOT, rules
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import Result, Stimulus, load
 from tests.conftest import Lab
@@ -76,6 +77,13 @@ async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> N
     await in_proof.deploy(snippet)
     assert await in_proof.operate("resume", target, deployment="latest") == 200
     await until_status(in_proof, target, "completed")
+
+
+def queries(rule: str) -> list[str]:
+    """The queries on a rule's page that can be asked as they stand, without an id to be put in."""
+    text = next(each.text for each in rules() if each.id == rule)
+    found = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+    return [sql for sql in found if "…" not in sql]
 
 
 def changed(folder: Path, snippet: str, *changes: tuple[str, str]) -> Path:
