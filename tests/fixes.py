@@ -79,11 +79,12 @@ async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> N
     await until_status(in_proof, target, "completed")
 
 
-def queries(rule: str) -> list[str]:
-    """The queries on a rule's page that can be asked as they stand, without an id to be put in."""
+def queries(rule: str, invocation: str = "inv_…") -> list[str]:
+    """The queries on a rule's page that can be asked, with an invocation's id put in."""
     text = next(each.text for each in rules() if each.id == rule)
     found = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
-    return [sql for sql in found if "…" not in sql]
+    asked = [sql.replace("inv_…", invocation) for sql in found]
+    return [sql for sql in asked if "…" not in sql]
 
 
 def changed(folder: Path, snippet: str, *changes: tuple[str, str]) -> Path:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
+import restate
+from restate.server_context import restate_context_is_replaying
 
+from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
     REPLAY_EVERY_AWAIT,
     Holds,
     Stimulus,
+    crash_after_step,
+    load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
@@ -190,13 +198,17 @@ def test_new_draw_shifts_those_that_come_after_it(
 
 @pytest.mark.parametrize(
     ("draws", "outcome"),
-    [("", "journal-mismatch"), ("ctx.uuid()\n    ", "holds")],
-    ids=["gone", "kept"],
+    [
+        ("", "journal-mismatch"),
+        ("ctx.uuid()\n    ", "holds"),
+        ("ctx.random().getrandbits(128)\n    ", "holds"),
+    ],
+    ids=["gone", "kept", "the same source"],
 )
 def test_draw_that_is_gone_shifts_those_that_come_after_it(
     lab: Lab, draws: str, outcome: str, tmp_path: Path
 ) -> None:
-    """RDD107: an unused draw in its place keeps them where they were."""
+    """RDD107: an unused draw in its place keeps them where they were; RDD106: from one source."""
     slug = "ctx-uuid-as-secret"
     mail = 'await ctx.run_typed("mail token", mail_token, email=email'
     more = '\n    return await ctx.run_typed(f"note {ctx.uuid()}", lambda: "")'
@@ -205,6 +217,74 @@ def test_draw_that_is_gone_shifts_those_that_come_after_it(
     changed(tmp_path, f"determinism/{slug}/dont", dont)
     changed(tmp_path, f"determinism/{slug}/do", do)
     assert replaced(lab, slug, tmp_path, Holds([""], {"POST /emails": 1})) == outcome
+
+
+@pytest.mark.parametrize(
+    ("rule", "target", "rows"), [("RDD104", "Shop/buy", 1), ("RDD109", "Checkout/pay", 6)]
+)
+def test_query_about_one_invocation(lab: Lab, rule: str, target: str, rows: int) -> None:
+    """RDD104: whom it has called; RDD109: what stands in its journal."""
+    folder = catalogue.find(rule, catalogue.rules()).folder
+    found = []
+
+    async def ask(in_proof: LabInProof) -> None:
+        asked = f"select id from sys_invocation where target = '{target}'"
+        id = (await in_proof.query(asked))[0]["id"]
+        found.extend(await in_proof.query(queries(rule, id)[-1]))
+
+    afterwards(lab, folder, ask)
+    assert len(found) == rows
+
+
+def test_number_that_was_booked_is_mailed(lab: Lab, tmp_path: Path) -> None:
+    """RDD105: what the first step returned is handed on, whatever the next attempt draws."""
+    slug = "random-value-drifts"
+    changed(tmp_path, f"determinism/{slug}/dont")
+    handed_on = ("mail, to=to, number=number", "mail, to=to, number=booked")
+    changed(tmp_path, f"determinism/{slug}/do", handed_on)
+    stimulus = dataclasses.replace(crash_after_step("book"), successor="do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / slug).prove(in_proof)
+
+    result = instead(lab, CHAPTER / slug, prove, stimulus, tmp_path / "dont.py")
+    assert result.outcome.kind == "holds"
+
+
+def test_step_in_a_thread_takes_the_place_of_one_in_the_loop(lab: Lab) -> None:
+    """RDD117: the journal doesn't tell which it was."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /reports/2026-10"] = {"title": "October"}
+        await in_proof.call("Reports/build", "2026-10")
+
+    stimulus = dataclasses.replace(LATE_REPLAY, successor="do")
+    promise = Holds(["October"])
+    rule = CHAPTER / "blocking-the-event-loop"
+    assert instead(lab, rule, prove, stimulus, promise=promise).outcome.kind == "holds"
+
+
+@pytest.mark.parametrize(("on", "written"), [("queue handler", 0), ("listener's handler", 1)])
+def test_filter_is_asked_in_the_task_that_logs(on: str, written: int) -> None:
+    """RDD110: behind a queue it is asked in another thread, which replays nothing."""
+    records: list[logging.LogRecord] = []
+    queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
+
+    class Behind(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    behind = Behind()
+    before = QueueHandler(queue)
+    handler = before if on == "queue handler" else behind
+    handler.addFilter(restate.RestateLoggingFilter())
+    listener = QueueListener(queue, behind)
+    listener.start()
+    token = restate_context_is_replaying.set(True)
+    before.handle(logging.makeLogRecord({"msg": "charging order-1"}))
+    restate_context_is_replaying.reset(token)
+    listener.stop()
+    assert len(records) == written
 
 
 def replaced(lab: Lab, slug: str, folder: Path, promise: Holds) -> str:

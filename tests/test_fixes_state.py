@@ -16,6 +16,7 @@ from restate_guide.lab import (
     Holds,
     LabError,
     Result,
+    crash_after_step,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
@@ -288,9 +289,25 @@ def test_workflow_that_was_removed_is_as_one_that_never_ran(lab: Lab) -> None:
     assert [(call.status, call.answer) for call in calls[2:4]] == [(200, ""), (200, "")]
 
 
+def test_step_that_a_comparison_led_to_is_not_asked_for_any_more(lab: Lab, tmp_path: Path) -> None:
+    """RDD209: with the type named, the addresses are the same; in place, that meets RT0016."""
+    slug = "get-without-type-hint"
+    compare = changed(tmp_path, f"state/{slug}/compare")
+    fixed = compare.read_text().replace('get("address")', 'get("address", type_hint=Address)')
+    (tmp_path / "fixed.py").write_text(fixed)
+    stimulus = dataclasses.replace(crash_after_step("tell"), successor="fixed")
+
+    async def prove(in_proof: LabInProof) -> None:
+        for _ in range(2):
+            await in_proof.call("Customers/ann/move", {"street": "Mill Lane 1", "city": "Ely"})
+
+    outcome = instead(lab, CHAPTER / slug, prove, stimulus, compare).outcome
+    assert outcome.kind == "journal-mismatch"
+
+
 def test_zero_that_was_loaded_lazily_is_not_found(lab: Lab, tmp_path: Path) -> None:
     """RDD208: the command of such a read doesn't hold the value."""
-    lazily = ("@vouchers.handler()", "@vouchers.handler(enable_lazy_state=True)")
+    lazily = ("@vouchers.handler()", "@vouchers.handler(state_preload=False)")
     dont = changed(tmp_path, "state/default-hides-zero/dont", lazily)
     (query,) = queries("RDD208")
 
