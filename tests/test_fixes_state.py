@@ -190,12 +190,13 @@ def test_message_of_an_earlier_hold_frees_nothing(lab: Lab) -> None:
 
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Seats/7a/hold", "ann")
+        await in_proof.call("Seats/7a/hold", "bob")
         await in_proof.call("Seats/7a/free", "the number of an earlier hold")
         await in_proof.call("Seats/7a/book", "bob")
 
     do = CHAPTER / "sleep-in-exclusive-handler" / "do.py"
     calls = run(lab, "sleep-in-exclusive-handler", prove, snippet=do).trace.calls
-    assert calls[-1].answer == "held for ann"
+    assert [call.answer for call in calls if call.answer] == ["held for ann"] * 3
 
 
 @pytest.mark.parametrize("way", ["cancel", "yes", "no"])
