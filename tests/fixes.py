@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from restate_guide.catalogue import ROOT
+from restate_guide.catalogue import ROOT, rules
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import Result, Stimulus, load
 from tests.conftest import Lab
@@ -61,6 +62,12 @@ def in_place(lab: Lab, rule: Path, stimulus: Stimulus | None = None) -> Result:
     proof = load(rule)
     fixed = dataclasses.replace(stimulus or proof.stimulus, successor="do")
     return lab.run(lab.laboratory.result(proof, proof.snippet("dont"), fixed))
+
+
+def sql_of(rule: str, place: int = 0) -> str:
+    """A query that the page of a rule (`RDD307`) puts to the server's tables."""
+    text = next(each.text for each in rules() if each.id == rule)
+    return re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)[place]
 
 
 async def until_status(in_proof: LabInProof, target: str, status: str) -> None:

@@ -13,7 +13,8 @@ orders = restate.Service("Orders")
 
 def ask(parcel: str) -> str:
     response = httpx.get(f"{API_URL}/deliveries/{parcel}")
-    return "" if response.status_code == 404 else str(response.json())
+    delivered = response.status_code != 404
+    return str(response.raise_for_status().json()) if delivered else ""
 
 
 @orders.handler()
