@@ -67,7 +67,8 @@ def in_place(lab: Lab, rule: Path, stimulus: Stimulus | None = None) -> Result:
 def sql_of(rule: str, place: int = 0) -> str:
     """A query that the page of a rule (`RDD307`) puts to the server's tables."""
     text = next(each.text for each in rules() if each.id == rule)
-    return re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)[place]
+    found: list[str] = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+    return found[place]
 
 
 async def until_status(in_proof: LabInProof, target: str, status: str) -> None:
