@@ -191,7 +191,9 @@ def test_cancel_of_the_first_frees_the_keys_of_a_cycle(lab: Lab, slug: str, targ
     trace = afterwards(lab, CHAPTER / slug, free).trace
     assert {invocation.status for invocation in trace.invocations} == {"completed"}
     first = next(invocation for invocation in trace.invocations if invocation.target == target)
-    assert first.journal[-1].value == {"failure": "cancelled", "code": 409}
+    # The SDK says "cancelled"; "canceled" comes from the call, where the server was faster with that.
+    assert first.journal[-1].value["failure"] in ("cancelled", "canceled")
+    assert first.journal[-1].value["code"] == 409
 
 
 def test_the_other_key_of_a_cycle_is_lost_too(lab: Lab) -> None:
@@ -494,6 +496,8 @@ def test_a_workflow_that_waits_for_ever_is_freed(
     trace = instead(lab, rule, prove, stimulus, promise=Holds(answers=[])).trace
     stuck = next(i for i in trace.invocations if i.target == "Booking/b-1/run")
     assert stuck.journal[-1].value == ends
+    if free is cancel:
+        assert trace.effect_counts() == {"PUT /rooms/12": 1}, "the room stays kept"
 
 
 def test_a_handler_that_went_on_after_the_answer_meets_a_mismatch(lab: Lab, tmp_path: Path) -> None:
