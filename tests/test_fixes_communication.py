@@ -146,12 +146,7 @@ def test_other_calls_without_a_key_go_to_the_empty_one(lab: Lab, tmp_path: Path,
     async def place(in_proof: LabInProof) -> None:
         await in_proof.call("Orders/place", "ann")
         await in_proof.until_all_completed()
-        keys.extend(
-            await in_proof.query(
-                "select target from sys_invocation where target_service_name = 'Points' "
-                "and target_service_key = ''"
-            )
-        )
+        keys.extend(await in_proof.query(sql_of("RDD302")))
 
     answer = answering("wrong-call-kind", 0 if kind == "service_send" else 10)
     result = instead(lab, CHAPTER / "wrong-call-kind", place, PLAIN, snippet, promise=answer)
