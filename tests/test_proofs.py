@@ -40,7 +40,6 @@ LOOKS_UP = {
     "RDD204",
     "RDD205",
     "RDD207",
-    "RDD307",
     "RDD310",
     "RDD603",
     "RDD701",
