@@ -101,7 +101,7 @@ def verdict(found: Verdict) -> list[Content]:
 
 
 def cause(rule: Rule) -> Element:
-    """Why the don't came to this: the steps below tell what happened, and not what the code had in mind."""
+    """Why the don't came to this, which its steps don't tell; search finds it in the text below."""
     return el(
         "p",
         el("strong", "Cause"),
@@ -109,6 +109,7 @@ def cause(rule: Rule) -> Element:
         " ",
         prose(rule.cause),
         class_="cause",
+        data_search_exclude="true",
     )
 
 
