@@ -127,5 +127,6 @@ def test_a_change_of_a_recorded_run_reaches_the_lists(site: Site) -> None:
 def test_search_holds_what_it_holds_without_the_hook(site: Site) -> None:
     quick, plain = site.build(), site.build(hooks=[])
     index = "search/search_index.json"
-    assert json.loads(quick[index]) == json.loads(plain[index])
+    told = plain[index].replace("<code>", "").replace("</code>", "")
+    assert json.loads(quick[index]) == json.loads(told), "code is text like other text"
     assert "<!--" not in quick["rules/determinism/rdd101/index.html"].partition("<article")[2]
