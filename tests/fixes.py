@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
-import functools
-import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from restate_guide.catalogue import ROOT
+from restate_guide.catalogue import ROOT, rules
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import LabError, Result, Stimulus, load
-from restate_guide.lab.server import SETTINGS, find_binary
+from restate_guide.lab import Result, Stimulus, load
 from tests.conftest import Lab
 
 SNIPPETS = ROOT / "snippets"
@@ -68,6 +64,13 @@ def in_place(lab: Lab, rule: Path, stimulus: Stimulus | None = None) -> Result:
     return lab.run(lab.laboratory.result(proof, proof.snippet("dont"), fixed))
 
 
+def sql_of(rule: str, place: int = 0) -> str:
+    """A query that the page of a rule (`RDD307`) puts to the server's tables."""
+    text = next(each.text for each in rules() if each.id == rule)
+    found: list[str] = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+    return found[place]
+
+
 async def until_status(in_proof: LabInProof, target: str, status: str) -> None:
     """Waits until an invocation has a status."""
     await in_proof.until_row(
@@ -83,23 +86,12 @@ async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> N
     await until_status(in_proof, target, "completed")
 
 
-async def restart_server(lab: Lab, in_proof: LabInProof) -> None:
-    """Kills the run's server, and starts it again on the same data."""
-    connect = in_proof._server.connect_ingress
-    assert isinstance(connect, functools.partial)
-    data = connect.args[0].parents[1]
-    kept, name = lab.laboratory._processes, f"{data.parent.name}/server"
-    await kept.kill(name)
-    env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
-    argv = [str(find_binary()), "--base-dir", str(data)]
-    await kept.start(name, argv, {**env, **SETTINGS, "TMPDIR": str(data.parent)})
-    await in_proof._server.healthy()
-    async with asyncio.timeout(10):
-        while True:  # healthy, it may look for the partition where the old one had it
-            with contextlib.suppress(LabError):
-                await in_proof.query("select id from sys_invocation")
-                return
-            await asyncio.sleep(0.02)
+def queries(rule: str, invocation: str = "inv_…") -> list[str]:
+    """The queries on a rule's page that can be asked, with an invocation's id put in."""
+    text = next(each.text for each in rules() if each.id == rule)
+    found = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+    asked = [sql.replace("inv_…", invocation) for sql in found]
+    return [sql for sql in asked if "…" not in sql]
 
 
 def changed(folder: Path, snippet: str, *changes: tuple[str, str]) -> Path:

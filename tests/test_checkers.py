@@ -52,6 +52,9 @@ OTHERWISE = {
         "restate.ObjectContext",
         "restate.ObjectSharedContext",
     ),
+    "get_logger.py": rewritten(
+        "determinism/plain-logging/dont.py", "logging.getLogger", "restate.getLogger"
+    ),
     "promise.py": rewritten(PROMISE, "ctx: restate.WorkflowContext", "ctx: restate.Context"),
     **{
         f"futures_{name}.py": rewritten(
@@ -107,6 +110,7 @@ def test_types_hold_as_the_snippets_stand(found: dict[str, str]) -> None:
         ("service.py", '"Context" has no attribute "get"'),
         ("shared.py", '"ObjectSharedContext" has no attribute "set"'),
         ("promise.py", '"Context" has no attribute "promise"'),
+        ("get_logger.py", 'Call to untyped function "getLogger" in typed context'),
     ],
 )
 def test_mypy_finds_it_once_the_context_is_annotated_as_what_it_is(

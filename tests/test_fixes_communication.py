@@ -14,6 +14,7 @@ from restate_guide.lab import (
     REPLAY_EVERY_AWAIT,
     Holds,
     JournalMismatch,
+    RetriedUntilPaused,
     Stimulus,
     crash_after_step,
     crash_before_journal,
@@ -21,7 +22,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, instead
+from tests.fixes import SNIPPETS, afterwards, changed, instead, sql_of
 
 CHAPTER = SNIPPETS / "communication"
 
@@ -45,6 +46,52 @@ def test_step_at_the_ingress_with_a_key_calls_once(lab: Lab, tmp_path: Path) -> 
     proof = load(CHAPTER / "ingress-client-in-handler")
     result = lab.run(lab.laboratory.result(proof, keyed, crash_before_journal("goodbye")))
     assert result.outcome.kind == "holds", result.outcome
+
+
+@pytest.mark.parametrize(("key", "mails"), [(None, 2), ("str(ctx.uuid())", 1)])
+def test_a_client_that_gave_up_has_its_step_tried_again(
+    lab: Lab, tmp_path: Path, key: str | None, mails: int
+) -> None:
+    """RDD301: its patience is 5 seconds by itself, and a third of one here."""
+    changes = [
+        (
+            "    async with restate.create_client(INGRESS_URL) as client:\n",
+            "    async with restate.create_client(INGRESS_URL) as client:\n"
+            "        client.client.timeout = 0.3\n",
+        )
+    ]
+    if key:
+        changes += [
+            ("def call_goodbye(user: str)", "def call_goodbye(user: str, key: str)"),
+            ("service_call(goodbye, user)", "service_call(goodbye, user, idempotency_key=key)"),
+            ("call_goodbye, user=user)", f"call_goodbye, user=user, key={key})"),
+        ]
+    patience = changed(tmp_path, "communication/ingress-client-in-handler/step", *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /mails", at_most=20.0)
+        closing = asyncio.create_task(in_proof.call("Accounts/close", "ann"))
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_json like '%ReadTimeout%'"
+        )
+        mailed.set()
+        await closing
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "ingress-client-in-handler", prove, PLAIN, patience).trace
+    assert trace.effect_counts() == {"POST /mails": mails, "POST /deletions": 1}
+
+
+@pytest.mark.parametrize("slug", ["ingress-client-in-handler", "time-in-idempotency-key"])
+def test_twins_are_found_by_their_input(lab: Lab, slug: str) -> None:
+    """RDD301 and RDD308 speak of the query of RDD307."""
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        found.extend(await in_proof.query(sql_of("RDD307")))
+
+    afterwards(lab, CHAPTER / slug, look)
+    assert [row["times"] for row in found] == [2]
 
 
 @pytest.mark.parametrize(("variant", "end"), [("do", "failure"), ("dont", "success")])
@@ -99,12 +146,7 @@ def test_other_calls_without_a_key_go_to_the_empty_one(lab: Lab, tmp_path: Path,
     async def place(in_proof: LabInProof) -> None:
         await in_proof.call("Orders/place", "ann")
         await in_proof.until_all_completed()
-        keys.extend(
-            await in_proof.query(
-                "select target from sys_invocation where target_service_name = 'Points' "
-                "and target_service_key = ''"
-            )
-        )
+        keys.extend(await in_proof.query(sql_of("RDD302")))
 
     answer = answering("wrong-call-kind", 0 if kind == "service_send" else 10)
     result = instead(lab, CHAPTER / "wrong-call-kind", place, PLAIN, snippet, promise=answer)
@@ -143,6 +185,23 @@ def test_cancel_of_the_first_frees_the_keys_of_a_cycle(lab: Lab, slug: str, targ
 
     trace = afterwards(lab, CHAPTER / slug, free).trace
     assert {invocation.status for invocation in trace.invocations} == {"completed"}
+    first = next(invocation for invocation in trace.invocations if invocation.target == target)
+    # The SDK says "cancelled"; "canceled" comes from the call, where the server was faster with that.
+    assert first.journal[-1].value["failure"] in ("cancelled", "canceled")
+    assert first.journal[-1].value["code"] == 409
+
+
+def test_the_other_key_of_a_cycle_is_lost_too(lab: Lab) -> None:
+    """RDD303: another order waits for its pot as well."""
+    pending = "select id from sys_invocation where status = 'pending' and target = "
+
+    async def place(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/order-1/place/send", "pot")
+        await in_proof.until_row(f"{pending} 'Orders/order-1/note'")
+        await in_proof.call("Orders/order-2/place/send", "pot")
+        await in_proof.until_row(f"{pending} 'Stock/pot/take'")
+
+    instead(lab, CHAPTER / "same-key-cycle", place)
 
 
 def test_signal_answers_in_a_service(lab: Lab, tmp_path: Path) -> None:
@@ -189,6 +248,71 @@ def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
     assert trace.calls[-1].answer == "granted"
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_a_payment_for_a_run_on_the_old_code(lab: Lab, tmp_path: Path, both: bool) -> None:
+    """RDD306: it comes to the new code, which has to resolve the awakeable, too."""
+    old = changed(tmp_path, "communication/awakeable-inside-workflow/dont")
+    resolve = '    await ctx.promise("payment", type_hint=str).resolve(method)\n'
+    too = (
+        '    if awakeable := await ctx.get("payment", type_hint=str):\n'
+        "        ctx.resolve_awakeable(awakeable, method)\n"
+    )
+    new = resolve + too * both
+    changed(tmp_path, "communication/awakeable-inside-workflow/do", (resolve, new))
+    lost = "select i.id from sys_invocation i join sys_promise p on p.service_key = "
+    lost += "i.target_service_key where i.target = 'Order/order-1/run' and i.status != 'completed' "
+    lost += "and p.completed"
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/pot"] = 20
+        await in_proof.call("Order/order-1/run/send", "pot")
+        await in_proof.until_row("select key from state where key = 'payment'")
+        await in_proof.deploy("do")
+        assert await in_proof.call("Order/order-1/paid", "card") == "thank you"
+        if both:
+            await in_proof.until_all_completed()
+        else:
+            await in_proof.until_still(0.5)
+            await in_proof.until_row(lost)
+
+    trace = instead(lab, CHAPTER / "awakeable-inside-workflow", pay, PLAIN, old).trace
+    if both:
+        assert "20 paid by card" in [i.journal[-1].value for i in trace.invocations]
+
+
+def test_a_lost_payment_is_found_and_resolved_once(lab: Lab) -> None:
+    """RDD306."""
+    lost = sql_of("RDD306")
+
+    async def resolve(in_proof: LabInProof) -> None:
+        [row] = await in_proof.query(lost)
+        await in_proof.resolve_awakeable(row["awakeable"].strip('"'), "card")
+        await in_proof.until_all_completed()
+        assert not await in_proof.query(lost)
+
+    trace = afterwards(lab, CHAPTER / "awakeable-inside-workflow", resolve).trace
+    assert "20 paid by card" in [i.journal[-1].value for i in trace.invocations]
+
+
+def test_a_key_is_refused_for_a_run_and_compared_alone_elsewhere(lab: Lab) -> None:
+    """RDD307."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Booking/b-1/run", "12", idempotency_key="b-1")
+
+    refused = instead(lab, CHAPTER / "wait-without-a-limit", prove, PLAIN).trace.calls
+    assert refused[0].status == 400
+    assert "idempotent by the workflow key itself" in refused[0].answer["message"]
+
+    async def twice(in_proof: LabInProof) -> None:
+        await in_proof.call("Checkout/pay", "order-1", idempotency_key="k")
+        await in_proof.call("Checkout/pay", "order-2", idempotency_key="k")
+
+    slug = "retry-without-idempotency-key"
+    paid = instead(lab, CHAPTER / slug, twice, promise=answering(slug, "charge-1", "charge-1"))
+    assert paid.outcome == Holds(["charge-1", "charge-1"], {"POST /charges": 1})
+
+
 @pytest.mark.parametrize(
     ("key", "outcome"),
     [
@@ -217,6 +341,37 @@ def test_when_a_key_is_drawn_counts(lab: Lab, tmp_path: Path, key: str, outcome:
 
     rule = CHAPTER / "time-in-idempotency-key"
     assert instead(lab, rule, twice, PLAIN, snippet).outcome.kind == outcome
+
+
+def test_a_call_without_the_header_is_no_refusal(lab: Lab) -> None:
+    """RDD310."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Accounts/payout", {"iban": "M1"})
+        assert len(await in_proof.query(sql_of("RDD310"))) == 1
+
+    rule = CHAPTER / "identity-from-the-payload"
+    outcome = instead(lab, rule, prove, PLAIN, rule / "do.py").outcome
+    assert outcome == RetriedUntilPaused("KeyError('x-user')", attempts=3)
+
+
+def test_a_dead_context_raises_what_a_route_may_catch(lab: Lab, tmp_path: Path) -> None:
+    """RDD312: the carrier is told 200, and the report is lost."""
+    line = "    contexts[parcel].object_send(scanned, key=parcel, arg=place)\n"
+    caught = changed(
+        tmp_path,
+        "communication/context-outside-a-handler/dont",
+        (
+            line,
+            f'    told = "noted"\n    try:\n    {line}    except Exception as error:\n'
+            '        told = f"{type(error).__name__} {str(error)[:5]}"\n',
+        ),
+        ('b"noted"', "told.encode()"),
+    )
+    proof = load(CHAPTER / "context-outside-a-handler")
+    calls = lab.run(lab.laboratory.result(proof, caught, PLAIN)).trace.calls
+    assert [call.answer for call in calls[1:]] == ["VMException (598)", "sender"]
+    assert calls[1].status == 200
 
 
 def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None:
@@ -270,6 +425,29 @@ def test_who_confirms_just_before_a_promise_is_closed_is_heard(lab: Lab, tmp_pat
     assert result.trace.calls[0].answer == "room 12 for ann"
 
 
+def test_a_cancel_while_a_promise_is_closed_is_no_guest(lab: Lab, tmp_path: Path) -> None:
+    """RDD314: it comes as a TerminalError as well, with the same status."""
+    attempt = "    try:\n"
+    asking = '    httpx.put(f"{API_URL}/rooms/13", json="asks", timeout=30)\n'
+    slow = changed(
+        tmp_path, "communication/wait-without-a-limit/closed", (attempt, asking + attempt)
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold("PUT /rooms/13", at_most=30.0)
+        waiting = asyncio.create_task(in_proof.call("Booking/b-1/run", "12"))
+        await in_proof.until_effect("PUT /rooms/13")
+        assert await in_proof.operate("cancel", "Booking/b-1/run") == 202
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Signal'"
+        )
+        asked.set()
+        await waiting
+
+    [call] = instead(lab, CHAPTER / "wait-without-a-limit", prove, PLAIN, slow).trace.calls
+    assert (call.status, call.answer["message"]) == (409, "cancelled")
+
+
 async def confirm(in_proof: LabInProof) -> None:
     await in_proof.call("Booking/b-1/confirm", "ann")
 
@@ -313,6 +491,8 @@ def test_a_workflow_that_waits_for_ever_is_freed(
     trace = instead(lab, rule, prove, stimulus, promise=Holds(answers=[])).trace
     stuck = next(i for i in trace.invocations if i.target == "Booking/b-1/run")
     assert stuck.journal[-1].value == ends
+    if free is cancel:
+        assert trace.effect_counts() == {"PUT /rooms/12": 1}, "the room stays kept"
 
 
 def test_a_handler_that_went_on_after_the_answer_meets_a_mismatch(lab: Lab, tmp_path: Path) -> None:
@@ -357,3 +537,51 @@ def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab) -> N
     sent = Holds(answers=[{"invocationId": "inv-1", "status": "Accepted"}])
     trace = instead(lab, CHAPTER / "polling-with-sleep", prove, promise=sent).trace
     assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}
+
+
+def test_a_cancel_of_the_tracking_ends_no_questions(lab: Lab) -> None:
+    """RDD315: they are sent, not called."""
+    asked = "GET /deliveries/p-1"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[asked] = "left with Ann"
+        in_proof.outside.fail(asked, times=1000, status=404)
+        await in_proof.call("Orders/track/send", "p-1")
+        await in_proof.until_effect(asked)
+        assert await in_proof.operate("cancel", "Orders/track") == 202
+        await in_proof.until_row(
+            "select id from sys_invocation where target = 'Orders/track' and status = 'completed'"
+        )
+        already = len(in_proof.outside.ledger)
+        await in_proof.until_effect(asked, times=already + 3)
+        in_proof.outside.unwell.clear()
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "polling-with-sleep"
+    sent = answering("polling-with-sleep", {"invocationId": "inv-1", "status": "Accepted"})
+    instead(lab, rule, prove, PLAIN, rule / "message.py", promise=sent)
+
+
+def test_questions_that_are_counted_end_with_the_tracking(lab: Lab, tmp_path: Path) -> None:
+    """RDD315."""
+    counted = changed(
+        tmp_path,
+        "communication/polling-with-sleep/message",
+        ("[parcel, reply_to])", '[parcel, reply_to, "3"])'),
+        ("parcel, reply_to = asked\n", "parcel, reply_to, left = asked\n"),
+        (
+            "    else:\n        ctx.service_send(poll, asked,",
+            '    elif left == "0":\n        ctx.reject_awakeable(reply_to, "not delivered", 404)\n'
+            "    else:\n        asked[2] = str(int(left) - 1)\n"
+            "        ctx.service_send(poll, asked,",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /deliveries/p-1", times=1000, status=404)
+        await in_proof.call("Orders/track", "p-1")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "polling-with-sleep", prove, PLAIN, counted).trace
+    assert trace.calls[0].answer["message"] == "not delivered"
+    assert len(trace.effects) == 4

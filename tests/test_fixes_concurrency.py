@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import (
+    LATE_REPLAY,
+    PLAIN,
+    REPLAY_EVERY_AWAIT,
+    JournalMismatch,
     Result,
     crash_after_step,
     crash_before_journal,
+    load,
 )
+from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on, until_status
+from tests.fixes import (
+    SNIPPETS,
+    afterwards,
+    changed,
+    in_place,
+    instead,
+    resume_on,
+    sql_of,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "concurrency"
 
@@ -28,6 +43,13 @@ def test_what_slept_in_the_process_begins_a_durable_sleep(lab: Lab) -> None:
     assert len(trace.rows["charges"]) == 2
     journal = [entry.type for entry in trace.invocations[0].journal]
     assert journal[:2] == ["Command: Input", "Command: Sleep"]
+
+
+def test_what_was_given_up_is_resumed_on_the_fixed_code_and_charges_again(lab: Lab) -> None:
+    """RDD405: what is paused goes on when it is resumed, on top of what its attempts have charged."""
+    trace = resumed(lab, "sleep-not-durable", "Trials/start", "do").trace
+    assert trace.invocations[0].journal[-1].value == "ann is charged"
+    assert len(trace.rows["charges"]) == 4
 
 
 @pytest.mark.parametrize("registered", [False, True])
@@ -75,3 +97,308 @@ def test_mismatch_after_a_deadline_completes_without_the_branch(lab: Lab) -> Non
     trace = resumed(lab, "offset-by-hand", "Reminders/remind", "clamped").trace
     assert trace.effect_counts() == {"POST /emails": 1}
     assert {invocation.status for invocation in trace.invocations} == {"completed"}
+
+
+def test_resumed_by_its_id_on_a_deployment_that_is_not_the_latest(lab: Lab) -> None:
+    """RDD406: where the fix was registered after the version that always sleeps."""
+    found = "select id from sys_invocation where target = 'Reminders/remind' and status = "
+
+    async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, "Reminders/remind", "paused")
+        before = {row["id"] for row in await in_proof.query("select id from sys_deployment")}
+        await in_proof.deploy("clamped")
+        after = {row["id"] for row in await in_proof.query("select id from sys_deployment")}
+        await in_proof.deploy("do")
+        [helper] = after - before
+        assert await in_proof.operate("resume", "Reminders/remind", deployment=helper) == 200
+        await in_proof.until_row(f"{found} 'completed'")
+
+    trace = afterwards(lab, CHAPTER / "offset-by-hand", fix).trace
+    assert trace.effect_counts() == {"POST /emails": 1}
+
+
+def test_a_delayed_message_may_not_be_late_either(lab: Lab, tmp_path: Path) -> None:
+    """RDD406: a delay below zero fails like such a sleep."""
+    sends = changed(
+        tmp_path,
+        "concurrency/offset-by-hand/negative",
+        ("await ctx.sleep(", "ctx.service_send(remind, due, send_delay="),
+    )
+    proof = load(CHAPTER / "offset-by-hand")
+    negative = proof.asides["negative"]
+    outcome = lab.run(lab.laboratory.result(proof.judging(negative), sends, PLAIN)).outcome
+    assert outcome == negative.outcome
+
+
+def test_steps_in_asyncio_gather_replay_in_place(lab: Lab) -> None:
+    """RDD401: the commands and their order are the same."""
+    outcome = in_place(lab, CHAPTER / "gather-of-steps", LATE_REPLAY).outcome
+    assert outcome == load(CHAPTER / "gather-of-steps").promise
+
+
+def test_gather_raises_a_cancel(lab: Lab, tmp_path: Path) -> None:
+    """RDD407: not what its futures raised, but what befalls the invocation itself."""
+    waiting = "    await restate.gather(charged, shipped)\n"
+    caught = changed(
+        tmp_path,
+        "concurrency/gather-of-steps/do",
+        (
+            waiting,
+            f"    try:\n    {waiting}    except restate.TerminalError as error:\n"
+            '        return ["gather", error.message]\n',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
+        fulfilling = asyncio.create_task(in_proof.call("Orders/fulfil", "order-1"))
+        await in_proof.until_effect("POST /shipments")
+        assert await in_proof.operate("cancel", "Orders/fulfil") == 202
+        await fulfilling
+        shipped.set()
+
+    trace = instead(lab, CHAPTER / "gather-of-steps", prove, PLAIN, caught).trace
+    assert trace.calls[0].answer == ["gather", "cancelled"]
+
+
+@pytest.mark.parametrize(("aside", "unseen"), [("unseen", 1), ("failed", 0)])
+def test_errors_that_nobody_has_seen_are_found(lab: Lab, aside: str, unseen: int) -> None:
+    """RDD407: the query of RDD510, for what succeeded."""
+    rule = CHAPTER / "gather-returns-futures"
+    proof = load(rule).judging(load(rule).asides[aside])
+    stuck = "i.status IN ('backing-off', 'paused')"
+    query = sql_of("RDD510")
+    assert stuck in query
+
+    async def look(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        found = await in_proof.query(query.replace(stuck, "i.completion_result = 'success'"))
+        assert len(found) == unseen
+
+    snippet = rule / f"{load(rule).asides[aside].snippet}.py"
+    instead(lab, rule, look, snippet=snippet, promise=proof.promise)
+
+
+@pytest.mark.parametrize(("kind", "ends"), [("def", True), ("async def", False)])
+def test_a_step_that_lost_when_its_handler_has_ended(
+    lab: Lab, tmp_path: Path, kind: str, ends: bool
+) -> None:
+    """RDD403, RDD408: a plain function goes on; a coroutine is broken off. Neither is journaled."""
+    asking = '    response = httpx.get(f"{API_URL}/offers/{carrier}", timeout=30)\n'
+    then = '    httpx.post(f"{API_URL}/answers/{carrier}")\n'
+    awaiting = (
+        "    async with httpx.AsyncClient(timeout=30) as client:\n"
+        '        response = await client.get(f"{API_URL}/offers/{carrier}")\n'
+    )
+    snippet = changed(
+        tmp_path,
+        "concurrency/first-completed/do",
+        ("def ask(", f"{kind} ask("),
+        (asking, (asking if ends else awaiting) + then),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/road"] = {"carrier": "road"}
+        in_proof.outside.answers["GET /offers/rail"] = {"carrier": "rail"}
+        in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        assert await in_proof.call("Parcels/send") == "shipment-1 goes by rail"
+        road.set()
+        if ends:
+            await in_proof.until_effect("POST /answers/road")
+        else:
+            await in_proof.until_still(0.5)
+
+    trace = instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet).trace
+    assert ("POST /answers/road" in trace.effect_counts()) == ends
+    results = [e for e in trace.invocations[0].journal if e.type == "Notification: Run"]
+    assert len(results) == 2  # the railway's offer, and the shipment
+
+
+@pytest.mark.parametrize("caught", [False, True])
+def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: bool) -> None:
+    """RDD408: `restate.select` raises, and the other call goes on, unless it is cancelled there too."""
+    racing = "    winner, ride = await restate.select(red=red, blue=blue)\n"
+    cancelling = (
+        f"    try:\n    {racing}    except restate.TerminalError:\n"
+        "        await red.cancel_invocation()\n        await blue.cancel_invocation()\n"
+        "        raise\n"
+    )
+    snippet = changed(
+        tmp_path,
+        "concurrency/loser-keeps-running/do",
+        (
+            '    ride = {"company": company, "driver": await driver}\n',
+            '    ride = {"company": company, "driver": await driver}\n'
+            '    if ride["driver"] == "none":\n'
+            '        raise restate.TerminalError("no car")\n',
+        ),
+        (racing, cancelling if caught else racing),
+    )
+    both = "select count(*) as steps from sys_journal where entry_type = 'Notification: Run' "
+
+    async def prove(in_proof: LabInProof) -> None:
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_row(f"{both} having count(*) >= 2")
+        asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
+        await in_proof.resolve_awakeable(asked["POST /offers/red"], "none")
+        assert (await call)["message"] == "no car"
+        await in_proof.resolve_awakeable(asked["POST /offers/blue"], "bob")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
+    assert ("POST /rides" in trace.effect_counts()) == (not caught)
+
+
+def test_what_waits_on_the_old_timer_fits_the_code_with_the_limit(lab: Lab) -> None:
+    """RDD404: it is found by the sleep that it hasn't, and resumed; its limit begins then."""
+    hanging = sql_of("RDD404")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/buy/send", "pot")
+        await in_proof.until_row(hanging)
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", "Orders/buy", deployment="latest") == 200
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        assert not await in_proof.query(hanging)
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "wait-for", prove, REPLAY_EVERY_AWAIT).trace
+    assert trace.invocations[0].journal[-1].value == "no offer"
+
+
+@pytest.mark.parametrize("what", ["asyncio.timeout", "a call"])
+def test_other_waits_on_the_clock_of_a_process(lab: Lab, tmp_path: Path, what: str) -> None:
+    """RDD404: none of them ever ends once its attempt is suspended."""
+    waiting = "        return await asyncio.wait_for(offer, LIMIT.total_seconds())\n"
+    changes = {
+        "asyncio.timeout": [
+            (
+                waiting,
+                "        async with asyncio.timeout(LIMIT.total_seconds()):\n"
+                "            return await offer\n",
+            )
+        ],
+        "a call": [
+            ("(offer, LIMIT", "(ctx.service_call(wait, None), LIMIT"),
+            (
+                "\n\napp =",
+                "\n\n@orders.handler()\nasync def wait(ctx: restate.Context) -> str:\n"
+                "    _, never = ctx.awakeable(type_hint=str)\n    return await never\n\n\napp =",
+            ),
+        ],
+    }[what]
+    snippet = changed(tmp_path, "concurrency/wait-for/dont", *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/buy/send", "pot")
+        await until_status(in_proof, "Orders/buy", "suspended")
+        await in_proof.until_still(0.6)  # twice the limit
+
+    trace = instead(lab, CHAPTER / "wait-for", prove, REPLAY_EVERY_AWAIT, snippet).trace
+    assert {invocation.status for invocation in trace.invocations} == {"suspended"}
+    assert trace.effect_counts() == {"POST /requests": 1}
+
+
+def test_a_step_past_its_limit_is_found_there_by_the_replay(lab: Lab, tmp_path: Path) -> None:
+    """RDD404: the timer round a step fires; then the step's own result is in the journal."""
+    snippet = changed(
+        tmp_path,
+        "concurrency/wait-for/dont",
+        ("(offer, LIMIT", '(ctx.run_typed("offer", offers, item=item), LIMIT'),
+        (
+            "\n\ndef mail(",
+            "\n\ndef offers(item: str) -> str:\n"
+            '    return str(httpx.get(f"{API_URL}/offers/{item}", timeout=30).json())\n\n\ndef mail(',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/pot"] = "4 pots"
+        offered = in_proof.outside.hold("GET /offers/pot", at_most=20.0)
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Orders/buy", "pot"))
+        await in_proof.until_effect("POST /emails")
+        offered.set()
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Run' "
+            "group by id having count(*) >= 2"
+        )
+        mailed.set()
+        await buying
+
+    result = instead(lab, CHAPTER / "wait-for", prove, crash_after_step("mail"), snippet)
+    assert result.outcome == JournalMismatch(command=3, was="run", now="handler return")
+
+
+def test_the_first_that_succeeds(lab: Lab, tmp_path: Path) -> None:
+    """RDD403: `restate.as_completed`, whose loop passes by what has failed."""
+    snippet = changed(
+        tmp_path,
+        "concurrency/first-completed/do",
+        (
+            "    _, first = await restate.select(road=road, rail=rail)\n",
+            "    async for offer in restate.as_completed(road, rail):\n"
+            "        try:\n            first = await offer\n            break\n"
+            "        except restate.TerminalError:\n            continue\n",
+        ),
+        (
+            "    response = httpx.get(",
+            '    if carrier == "rail":\n'
+            '        raise restate.TerminalError("no train")\n    response = httpx.get(',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/road"] = {"carrier": "road"}
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        sending = asyncio.create_task(in_proof.call("Parcels/send"))
+        await in_proof.until_row("select id from sys_journal where entry_json like '%no train%'")
+        road.set()
+        await sending
+
+    trace = instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet).trace
+    assert trace.calls[0].answer == "shipment-1 goes by road"
+
+
+@pytest.mark.parametrize(("variant", "unmailed"), [("dont", 1), ("early", 0)])
+def test_orders_without_a_confirmation_are_found(lab: Lab, variant: str, unmailed: int) -> None:
+    """RDD409: not those whose task got through; and still after a first one is made up for."""
+    found = []
+
+    async def make_up_for(in_proof: LabInProof) -> None:
+        found.append(len(await in_proof.query(sql_of("RDD409"))))
+        await in_proof.deploy("do")
+        await in_proof.call("Shop/confirm", "order-9", idempotency_key="order-9")
+        found.append(len(await in_proof.query(sql_of("RDD409"))))
+
+    rule = CHAPTER / "task-outlives-handler"
+    proof = load(rule)
+    proof = proof if variant == "dont" else proof.judging(proof.asides["early"])
+
+    async def prove(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        await make_up_for(in_proof)
+
+    answers = dataclasses.replace(proof.promise, answers=["order-1", ""])
+    instead(lab, rule, prove, snippet=proof.snippet(variant), promise=answers)
+    assert found == [unmailed, unmailed]
+
+
+def test_an_order_waits_for_a_mail_that_it_does_not_await(lab: Lab) -> None:
+    """RDD409: where the task that began before the step is the slower one."""
+    rule = CHAPTER / "task-outlives-handler"
+
+    async def book_first(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Shop/buy", "order-1"))
+        await in_proof.until_effect("POST /emails")
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Run'"  # the booking
+        )
+        await in_proof.until_still(0.5)
+        assert not buying.done()
+        mailed.set()
+        assert await buying == "order-1"
+
+    instead(lab, rule, book_first, PLAIN, rule / "early.py")

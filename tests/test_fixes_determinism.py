@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import dataclasses
+import logging
+from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
+from queue import SimpleQueue
 
+import pytest
+import restate
+from restate.server_context import restate_context_is_replaying
+
+from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
+    PLAIN,
+    REPLAY_EVERY_AWAIT,
+    Holds,
+    Stimulus,
+    crash_after_step,
+    load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, resume_on, until_status
+from tests.fixes import (
+    SNIPPETS,
+    afterwards,
+    changed,
+    instead,
+    queries,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "determinism"
 
@@ -65,3 +89,241 @@ def test_what_a_lambda_paused_resumes_on_the_fixed_code(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "coroutine-from-lambda", fix).trace
     assert trace.effect_counts() == {"POST /emails": 1}
+
+
+def test_mismatch_of_a_cache_resumes_on_the_fixed_code(lab: Lab) -> None:
+    """RDD112: the journal of the first begins with the step that the cache then skipped."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await resume_on(in_proof, "Billing/bill")
+
+    trace = afterwards(lab, CHAPTER / "global-decides-a-step", fix).trace
+    assert trace.effect_counts() == {"POST /invoices": 1}
+
+
+@pytest.mark.parametrize("process", ["the old one", "a new one"])
+def test_who_found_the_cache_full_needs_it_full(lab: Lab, process: str) -> None:
+    """RDD112: its journal lacks the step; a process with an empty cache asks for it, RT0016."""
+    target = "Billing/bill"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /taxes/DE"] = {"percent": 19}
+        await in_proof.call(target, "DE")
+        in_proof.outside.fail("POST /invoices", times=3)
+        await in_proof.call(target, "DE")
+        await until_status(in_proof, target, "paused")
+        if process == "the old one":
+            assert await in_proof.operate("resume", target) == 200
+            await in_proof.until_all_completed()
+        else:
+            await in_proof.deploy("dont")
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+            await in_proof.until_row(
+                "select id from sys_journal_events where event_json like '%RT0016%' "
+                "and event_type = 'Paused'"
+            )
+
+    trace = instead(lab, CHAPTER / "global-decides-a-step", prove, PLAIN).trace
+    codes = [failure.code for i in trace.invocations for failure in i.failures]
+    assert ("RT0016" in codes) == (process == "a new one")
+
+
+def test_set_of_the_same_order_goes_on(lab: Lab) -> None:
+    """RDD111: the old code, in a process whose hash seed gives the order that the journal holds."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        # The third process has the seed of the first.
+        await resume_on(in_proof, "Orders/fulfil", "dont")
+
+    trace = afterwards(lab, CHAPTER / "unordered-iteration", fix).trace
+    assert trace.effect_counts() == {"POST /reservations": 4}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["ctx.clear(item)", "ctx.object_send(add, 'x', 'tea')", "ctx.object_call(add, 'x', 'tea')"],
+)
+def test_each_command_in_a_step_is_left_out_by_a_replay(
+    lab: Lab, line: str, tmp_path: Path
+) -> None:
+    """RDD103."""
+    change = ("ctx.set(item, cents)", line)
+    snippet = changed(tmp_path, "determinism/context-inside-run/dont", change)
+    result = instead(lab, CHAPTER / "context-inside-run", add_tea, snippet=snippet)
+    assert result.outcome.kind == "journal-mismatch"
+
+
+async def add_tea(in_proof: LabInProof) -> None:
+    in_proof.outside.answers["GET /prices/tea"] = {"cents": 420}
+    await in_proof.call("Cart/cart-1/add", "tea")
+
+
+@pytest.mark.parametrize(("name", "stimulus"), [("sleep", PLAIN), ("nested", REPLAY_EVERY_AWAIT)])
+def test_what_hangs_in_a_step_is_a_mismatch_in_the_end(
+    lab: Lab, name: str, stimulus: Stimulus, tmp_path: Path
+) -> None:
+    """RDD103: when the server's limits are over, the next attempt meets RT0016."""
+    limits = "inactivity_timeout=SHORT, abort_timeout=SHORT"
+    changes = [
+        ("@cart.handler()", f"@cart.handler({limits})"),
+        ("import os", "import datetime\nimport os"),
+        ("cart = ", "SHORT = datetime.timedelta(seconds=0.2)\ncart = "),
+    ]
+    snippet = changed(tmp_path, f"determinism/context-inside-run/{name}", *changes)
+    result = instead(lab, CHAPTER / "context-inside-run", add_tea, stimulus, snippet)
+    assert result.outcome.kind == "journal-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "outcome"),
+    [
+        ("key = str(ctx.uuid())\n    later = ctx.uuid()", "journal-mismatch"),
+        ("later = ctx.uuid()\n    key = str(ctx.uuid())", "holds"),
+    ],
+    ids=["before", "after"],
+)
+def test_new_draw_shifts_those_that_come_after_it(
+    lab: Lab, fixed: str, outcome: str, tmp_path: Path
+) -> None:
+    """RDD102, RDD105: drawn after all others, the key shifts none."""
+    slug = "run-action-not-idempotent"
+    charge = 'await ctx.run_typed("charge", charge, order=order'
+    more = '\n    return await ctx.run_typed(f"note {later}", lambda: "")'
+    dont = (f"return {charge})", f"later = ctx.uuid()\n    {charge}){more}")
+    do = (f"return {charge}, key=key)", f"{charge}, key=key){more}")
+    changed(tmp_path, f"determinism/{slug}/dont", dont)
+    changed(tmp_path, f"determinism/{slug}/do", ("key = str(ctx.uuid())", fixed), do)
+    assert replaced(lab, slug, tmp_path, Holds([""], {"POST /charges": 1})) == outcome
+
+
+@pytest.mark.parametrize(
+    ("draws", "outcome"),
+    [
+        ("", "journal-mismatch"),
+        ("ctx.uuid()\n    ", "holds"),
+        ("ctx.random().getrandbits(128)\n    ", "holds"),
+    ],
+    ids=["gone", "kept", "the same source"],
+)
+def test_draw_that_is_gone_shifts_those_that_come_after_it(
+    lab: Lab, draws: str, outcome: str, tmp_path: Path
+) -> None:
+    """RDD107: an unused draw in its place keeps them where they were; RDD106: from one source."""
+    slug = "ctx-uuid-as-secret"
+    mail = 'await ctx.run_typed("mail token", mail_token, email=email'
+    more = '\n    return await ctx.run_typed(f"note {ctx.uuid()}", lambda: "")'
+    dont = (f"return {mail}, token=token)", f"{mail}, token=token){more}")
+    do = (f"return {mail})", f"{draws}{mail}){more}")
+    changed(tmp_path, f"determinism/{slug}/dont", dont)
+    changed(tmp_path, f"determinism/{slug}/do", do)
+    assert replaced(lab, slug, tmp_path, Holds([""], {"POST /emails": 1})) == outcome
+
+
+@pytest.mark.parametrize(
+    ("rule", "target", "rows"), [("RDD104", "Shop/buy", 1), ("RDD109", "Checkout/pay", 6)]
+)
+def test_query_about_one_invocation(lab: Lab, rule: str, target: str, rows: int) -> None:
+    """RDD104: whom it has called; RDD109: what stands in its journal."""
+    folder = catalogue.find(rule, catalogue.rules()).folder
+    found = []
+
+    async def ask(in_proof: LabInProof) -> None:
+        asked = f"select id from sys_invocation where target = '{target}'"
+        id = (await in_proof.query(asked))[0]["id"]
+        found.extend(await in_proof.query(queries(rule, id)[-1]))
+
+    afterwards(lab, folder, ask)
+    assert len(found) == rows
+
+
+def test_number_that_was_booked_is_mailed(lab: Lab, tmp_path: Path) -> None:
+    """RDD105: what the first step returned is handed on, whatever the next attempt draws."""
+    slug = "random-value-drifts"
+    changed(tmp_path, f"determinism/{slug}/dont")
+    handed_on = ("mail, to=to, number=number", "mail, to=to, number=booked")
+    changed(tmp_path, f"determinism/{slug}/do", handed_on)
+    stimulus = dataclasses.replace(crash_after_step("book"), successor="do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / slug).prove(in_proof)
+
+    result = instead(lab, CHAPTER / slug, prove, stimulus, tmp_path / "dont.py")
+    assert result.outcome.kind == "holds"
+
+
+def test_step_in_a_thread_takes_the_place_of_one_in_the_loop(lab: Lab) -> None:
+    """RDD117: the journal doesn't tell which it was."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /reports/2026-10"] = {"title": "October"}
+        await in_proof.call("Reports/build", "2026-10")
+
+    stimulus = dataclasses.replace(LATE_REPLAY, successor="do")
+    promise = Holds(["October"])
+    rule = CHAPTER / "blocking-the-event-loop"
+    assert instead(lab, rule, prove, stimulus, promise=promise).outcome.kind == "holds"
+
+
+@pytest.mark.parametrize(("on", "written"), [("queue handler", 0), ("listener's handler", 1)])
+def test_filter_is_asked_in_the_task_that_logs(on: str, written: int) -> None:
+    """RDD110: behind a queue it is asked in another thread, which replays nothing."""
+    records: list[logging.LogRecord] = []
+    queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
+
+    class Behind(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    behind = Behind()
+    before = QueueHandler(queue)
+    handler = before if on == "queue handler" else behind
+    handler.addFilter(restate.RestateLoggingFilter())
+    listener = QueueListener(queue, behind)
+    listener.start()
+    token = restate_context_is_replaying.set(True)
+    before.handle(logging.makeLogRecord({"msg": "charging order-1"}))
+    restate_context_is_replaying.reset(token)
+    listener.stop()
+    assert len(records) == written
+
+
+def replaced(lab: Lab, slug: str, folder: Path, promise: Holds) -> str:
+    """What comes of a changed don't whose worker dies before the answer, the changed do in its place."""
+    targets = {
+        "run-action-not-idempotent": "Checkout/pay",
+        "ctx-uuid-as-secret": "Accounts/reset_password",
+    }
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(targets[slug], "ada")
+
+    stimulus = dataclasses.replace(LATE_REPLAY, successor="do")
+    rule, dont = CHAPTER / slug, folder / "dont.py"
+    return instead(lab, rule, prove, stimulus, dont, promise=promise).outcome.kind
+
+
+def test_price_that_is_lost_is_not_charged(lab: Lab, tmp_path: Path) -> None:
+    """RDD113: who has looked up and not charged yet is found by the page's query, and killed."""
+    target = "Checkout/pay"
+    (query,) = queries("RDD113")
+    snippet = changed(
+        tmp_path,
+        "determinism/closure-written-in-run/dont",
+        (
+            '    await ctx.run_typed("charge"',
+            '    await ctx.sleep(WAIT)\n    await ctx.run_typed("charge"',
+        ),
+        ("import os", "import datetime\nimport os"),
+        ("checkout = ", "WAIT = datetime.timedelta(hours=1)\ncheckout = "),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
+        calling = asyncio.create_task(in_proof.call(target, "tea"))
+        await in_proof.until_row(query)
+        assert await in_proof.operate("kill", target) == 200
+        await calling
+        assert not await in_proof.query(query)
+
+    trace = instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN, snippet).trace
+    assert "POST /charges" not in trace.effect_counts()

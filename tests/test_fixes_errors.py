@@ -28,7 +28,6 @@ from tests.fixes import (
     changed,
     in_place,
     instead,
-    restart_server,
     resume_on,
     until_status,
 )
@@ -350,7 +349,7 @@ def test_count_of_the_tries_begins_anew(lab: Lab, how: str) -> None:
         await in_proof.call("Members/collect/send", "ann")
         await in_proof.until_effect(debit)
         if how == "the server restarts":
-            await restart_server(lab, in_proof)
+            await in_proof.restart_server()
             first.set()
         else:
             await in_proof.operate("pause", "Members/collect")

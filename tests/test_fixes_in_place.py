@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from restate_guide.lab import (
     LATE_REPLAY,
+    REPLAY_EVERY_AWAIT,
     Stimulus,
     crash_after_effect,
     crash_after_step,
@@ -15,6 +18,8 @@ from tests.conftest import Lab
 from tests.fixes import SNIPPETS, in_place
 
 MISMATCH = "journal-mismatch"
+MAILED = dataclasses.replace(REPLAY_EVERY_AWAIT, workers=2, crash_at={"after_step": "mail"})
+"""The attempt ends at every await; once the mail is in the journal, the worker is killed."""
 
 
 @pytest.mark.server
@@ -27,10 +32,14 @@ MISMATCH = "journal-mismatch"
             crash_after_effect("POST /charges"),
             "effect-repeated",
         ),
+        ("determinism/context-inside-run", LATE_REPLAY, "holds"),
         ("determinism/random-value-drifts", crash_after_step("book"), "wrong-value"),
         ("determinism/ctx-uuid-as-secret", crash_after_step("mail token"), "secret-exposed"),
+        ("determinism/helpers-drawn-inside-run", MAILED, MISMATCH),
+        ("determinism/wall-clock", crash_after_step("ask"), MISMATCH),
         ("determinism/unordered-iteration", LATE_REPLAY, MISMATCH),
         ("determinism/global-decides-a-step", crash_after_step("fetch tax"), "holds"),
+        ("determinism/closure-written-in-run", crash_after_step("look up"), "wrong-value"),
         ("determinism/step-not-awaited", crash_after_step("charge"), MISMATCH),
         ("determinism/work-before-its-step", crash_after_step("complete"), "holds"),
         ("determinism/one-giant-step", crash_after_effect("POST /charges"), MISMATCH),

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from restate_guide.lab import (
+    LATE_REPLAY,
     PLAIN,
     Holds,
     LabError,
     Result,
+    crash_after_step,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, instead, resume_on
+from tests.fixes import SNIPPETS, changed, instead, queries, resume_on
 
 CHAPTER = SNIPPETS / "state"
 
@@ -28,11 +32,12 @@ def run(
     lab: Lab,
     slug: str,
     prove: Callable[[LabInProof], Awaitable[None]],
+    snippet: Path | None = None,
     **changes: Any,
 ) -> Result:
-    """Runs a rule's don't undisturbed, with calls of the test's own."""
+    """Runs a rule's don't, or another snippet, undisturbed, with calls of the test's own."""
     promise = Holds(answers=["nothing that these tests look at"])
-    return instead(lab, CHAPTER / slug, prove, PLAIN, promise=promise, **changes)
+    return instead(lab, CHAPTER / slug, prove, PLAIN, snippet, promise=promise, **changes)
 
 
 def test_a_service_can_not_become_an_object_of_the_same_name(lab: Lab) -> None:
@@ -47,6 +52,33 @@ def test_a_service_can_not_become_an_object_of_the_same_name(lab: Lab) -> None:
         await kill_what_pauses_again(in_proof, target)
 
     run(lab, "state-in-a-service", prove)
+
+
+def test_a_service_that_calls_the_object_takes_over(lab: Lab, tmp_path: Path) -> None:
+    """RDD201: the journal of what is paused holds nothing but its input."""
+    changed(tmp_path, "state/state-in-a-service/dont")
+    do = (SNIPPETS / "state/state-in-a-service/do.py").read_text()
+    do = do.replace("sign_ins", "devices").replace("SignIns", "Devices")
+    handler = """
+sign_ins = restate.Service("SignIns")
+
+
+@sign_ins.handler("check")
+async def ask(ctx: restate.Context, device: str) -> str:
+    return await ctx.object_call(check, key="ann", arg=device)
+
+
+app = restate.app([devices, sign_ins])
+"""
+    (tmp_path / "moved.py").write_text(do.replace("app = restate.app([devices])\n", handler))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("SignIns/check", "phone")
+        await resume_on(in_proof, "SignIns/check", "moved")
+        kept = await in_proof.query("select service_name, value_utf8 from state")
+        assert kept == [{"service_name": "Devices", "value_utf8": '"phone"'}]
+
+    run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
 
 
 async def kill_what_pauses_again(in_proof: LabInProof, target: str, **resume: str) -> None:
@@ -79,6 +111,22 @@ def test_vote_that_came_in_as_shared_stays_shared(lab: Lab) -> None:
     assert [state.value for state in trace.state] == [1]
 
 
+def test_paused_vote_resumes_on_one_that_sends_it_on(lab: Lab, tmp_path: Path) -> None:
+    """RDD202: still shared, it reads as before, and sends the vote on."""
+    changed(tmp_path, "state/write-in-shared-handler/dont")
+    send = "    ctx.object_send("
+    read = ("    ctx.object_send(", f"    await ctx.get(choice, type_hint=int)\n{send}")
+    changed(tmp_path, "state/write-in-shared-handler/send", read)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Polls/lunch/vote", "tea")
+        await resume_on(in_proof, "Polls/lunch/vote", "send")
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "write-in-shared-handler", prove, snippet=tmp_path / "dont.py").trace
+    assert [state.value for state in trace.state] == [1]
+
+
 def test_reader_that_is_deployed_as_shared_passes_the_queue(lab: Lab) -> None:
     """RDD203: new questions are answered at once, those in the queue stay there."""
     kinds = []
@@ -105,16 +153,63 @@ def test_reader_that_is_deployed_as_shared_passes_the_queue(lab: Lab) -> None:
     assert [kind["status"] for kind in kinds] == ["Exclusive", "Shared"]
 
 
-@pytest.mark.parametrize("way", ["cancel", "resolve"])
+def test_seat_is_freed_by_a_cancel_and_by_clearing_its_state(lab: Lab, tmp_path: Path) -> None:
+    """RDD204: the cancel frees the key, and skips the clear behind the sleep."""
+    limit = ("timedelta(seconds=1)", "timedelta(hours=1)")
+    dont = changed(tmp_path, "state/sleep-in-exclusive-handler/dont", limit)
+
+    async def prove(in_proof: LabInProof) -> None:
+        holding = asyncio.create_task(in_proof.call("Seats/7a/hold", "ann"))
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        assert await in_proof.operate("cancel", "Seats/7a/hold") == 202
+        await holding
+        await in_proof.call("Seats/7a/book", "bob")
+        cleared = {"object_key": "7a", "new_state": {}}
+        await in_proof.admin("POST", "/services/Seats/state", cleared)
+        await in_proof.until_no_row("select key from state")
+        await in_proof.call("Seats/7a/book", "bob")
+
+    calls = run(lab, "sleep-in-exclusive-handler", prove, snippet=dont).trace.calls
+    answers = [call.answer for call in calls if call.target == "Seats/7a/book"]
+    assert answers == ["held for ann", "booked for bob"]
+
+
+def test_sleep_is_not_found_by_the_fixed_code(lab: Lab) -> None:
+    """RDD204: in place of the old one it meets RT0016."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Seats/7a/hold", "ann")
+
+    stimulus = dataclasses.replace(LATE_REPLAY, successor="do")
+    result = instead(lab, CHAPTER / "sleep-in-exclusive-handler", prove, stimulus)
+    assert result.outcome.kind == "journal-mismatch"
+
+
+def test_message_of_an_earlier_hold_frees_nothing(lab: Lab) -> None:
+    """RDD204: it carries the number of its own hold."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Seats/7a/hold", "ann")
+        await in_proof.call("Seats/7a/hold", "bob")
+        await in_proof.call("Seats/7a/free", "the number of an earlier hold")
+        await in_proof.call("Seats/7a/book", "bob")
+
+    do = CHAPTER / "sleep-in-exclusive-handler" / "do.py"
+    calls = run(lab, "sleep-in-exclusive-handler", prove, snippet=do).trace.calls
+    assert [call.answer for call in calls if call.answer] == ["held for ann"] * 3
+
+
+@pytest.mark.parametrize("way", ["cancel", "yes", "no"])
 def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
     """RDD205: by a cancel of whoever holds it, or by the answer; a deployment alone frees nothing."""
+    locked, _ = queries("RDD205")
 
     async def prove(in_proof: LabInProof) -> None:
         ann = asyncio.create_task(in_proof.call("Purchases/buy", 900))
         await in_proof.until_effect("POST /approvals")
         await in_proof.deploy("do")
         bob = asyncio.create_task(in_proof.call("Purchases/buy", 20))
-        await in_proof.until_row("select id from sys_invocation where status = 'pending'")
+        await in_proof.until_row(locked)
         if way == "cancel":
             holder = await in_proof.query(
                 "select id from sys_invocation where target = 'Budgets/sales/spend' "
@@ -123,12 +218,12 @@ def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
             await in_proof.admin("PATCH", f"/invocations/{holder[0]['id']}/cancel")
         else:
             reply_to = in_proof.outside.ledger[0].body["reply_to"]
-            await in_proof.resolve_awakeable(reply_to, "yes")
+            await in_proof.resolve_awakeable(reply_to, way)
         await asyncio.gather(ann, bob)
 
     calls = run(lab, "awakeable-in-exclusive-handler", prove).trace.calls
-    expected = [(409, 20)] if way == "cancel" else [(200, 920)]
-    assert [(calls[0].status, calls[1].answer)] == expected
+    expected = {"cancel": (409, 20), "yes": (200, 920), "no": (403, 20)}
+    assert (calls[0].status, calls[1].answer) == expected[way]
 
 
 def test_operator_clears_what_a_session_left(lab: Lab) -> None:
@@ -162,6 +257,26 @@ def test_claims_that_are_still_there_can_be_copied(lab: Lab) -> None:
     assert kept == [("Claims", "paid"), ("Customers", "paid")]
 
 
+def test_copy_of_a_claim_that_was_removed_loses_its_name(lab: Lab) -> None:
+    """RDD207: `add` writes nothing over it; the page's query leaves out such claims."""
+    (still_there,) = queries("RDD207")
+
+    async def prove(in_proof: LabInProof) -> None:
+        for claim in ("c-1", "c-2"):
+            await in_proof.call(f"Claims/{claim}/settle", "ann")
+        await in_proof.until_all_completed()
+        assert await in_proof.operate("purge", "Claims/c-1/settle") == 200
+        await in_proof.until_no_row("select key from state where service_key = 'c-1'")
+        found = await in_proof.query(still_there)
+        assert [row["key"] for row in found] == ["c-2"]
+        await in_proof.deploy("do")
+        await in_proof.call("Customers/ann/add", "c-1")
+
+    trace = run(lab, "workflow-state-forever", prove, server={}).trace
+    kept = {state.name: state.value for state in trace.state if state.service == "Customers"}
+    assert kept == {"c-1": "", "c-2": "settled"}
+
+
 def test_workflow_that_was_removed_is_as_one_that_never_ran(lab: Lab) -> None:
     """RDD207: it answers, with nothing, and can be run again."""
 
@@ -173,6 +288,39 @@ def test_workflow_that_was_removed_is_as_one_that_never_ran(lab: Lab) -> None:
 
     calls = run(lab, "workflow-state-forever", prove).trace.calls
     assert [(call.status, call.answer) for call in calls[2:4]] == [(200, ""), (200, "")]
+
+
+def test_step_that_a_comparison_led_to_is_not_asked_for_any_more(lab: Lab, tmp_path: Path) -> None:
+    """RDD209: with the type named, the addresses are the same; in place, that meets RT0016."""
+    slug = "get-without-type-hint"
+    compare = changed(tmp_path, f"state/{slug}/compare")
+    fixed = compare.read_text().replace('get("address")', 'get("address", type_hint=Address)')
+    (tmp_path / "fixed.py").write_text(fixed)
+    stimulus = dataclasses.replace(crash_after_step("tell"), successor="fixed")
+
+    async def prove(in_proof: LabInProof) -> None:
+        for _ in range(2):
+            await in_proof.call("Customers/ann/move", {"street": "Mill Lane 1", "city": "Ely"})
+
+    outcome = instead(lab, CHAPTER / slug, prove, stimulus, compare).outcome
+    assert outcome.kind == "journal-mismatch"
+
+
+def test_zero_that_was_loaded_lazily_is_not_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD208: the command of such a read doesn't hold the value."""
+    lazily = ("@vouchers.handler()", "@vouchers.handler(state_preload=False)")
+    dont = changed(tmp_path, "state/default-hides-zero/dont", lazily)
+    (query,) = queries("RDD208")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / "default-hides-zero").prove(in_proof)
+        assert await in_proof.query(
+            "select id from sys_journal where entry_type = 'Command: GetLazyState'"
+        )
+        assert not await in_proof.query(query)
+
+    calls = run(lab, "default-hides-zero", prove, snippet=dont).trace.calls
+    assert calls[-1].answer == "redeemed, 1 left"
 
 
 def test_read_of_a_dict_resumes_on_the_fixed_code(lab: Lab) -> None:

@@ -34,7 +34,16 @@ def proofs(lab: Lab) -> functools._lru_cache_wrapper[Proven]:
     return proven
 
 
-LOOKS_UP = {"RDD101", "RDD204", "RDD307", "RDD310", "RDD603", "RDD701"}
+LOOKS_UP = {
+    "RDD101",
+    "RDD113",
+    "RDD204",
+    "RDD205",
+    "RDD207",
+    "RDD310",
+    "RDD603",
+    "RDD701",
+}
 """Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart."""
 PATIENCE = 10.0  # seconds
 FOUND: dict[str, dict[str, list[int]]] = collections.defaultdict(dict)

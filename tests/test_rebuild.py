@@ -127,5 +127,8 @@ def test_a_change_of_a_recorded_run_reaches_the_lists(site: Site) -> None:
 def test_search_holds_what_it_holds_without_the_hook(site: Site) -> None:
     quick, plain = site.build(), site.build(hooks=[])
     index = "search/search_index.json"
-    assert json.loads(quick[index]) == json.loads(plain[index])
+    told = json.loads(plain[index])
+    for entry in told["docs"]:  # in a result, code is text like other text
+        entry["text"] = entry["text"].replace("<code>", "").replace("</code>", "")
+    assert json.loads(quick[index]) == told
     assert "<!--" not in quick["rules/determinism/rdd101/index.html"].partition("<article")[2]

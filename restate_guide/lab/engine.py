@@ -312,6 +312,17 @@ class Lab:
         path = f"/invocations/{rows[0]['id']}/{action}"
         return (await self._server.admin.patch(path, params=parameters)).status_code
 
+    async def restart_server(self) -> None:
+        """Kills the server, and starts it again on the same data.
+
+        Raises:
+            LabError: it is not the lab's own.
+        """
+        if self._server.restart is None:
+            raise LabError("A server that the lab has not started can't be restarted by it.")
+        self._say("stage", "the server is killed, and starts again")
+        await self._server.restart()
+
     async def resolve_awakeable(self, id: str, value: Json) -> None:
         """Does what a system outside does that was told an awakeable's id: sends its result."""
         self._say("stage", "the awakeable is resolved from outside")

@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ NO_PARTITION_YET = (
     "node lookup for partition",
     "doesn't exist on this node",
     "expecting a partition store",
+    "was shut down or removed",
 )
 """A young server is healthy and takes invocations a moment before its query engine knows which node
 leads the partition; until then it answers a query with one of these errors."""
@@ -97,6 +98,8 @@ class Server:
         """Whether the lab started it, for one run only."""
         self.start_seconds = 0.0
         """Until it was healthy, where the lab started it."""
+        self.restart: Callable[[], Awaitable[None]] | None = None
+        """Kills it and starts it again on its data, where the lab started it."""
 
     async def version(self) -> str:
         return str((await self.admin.get("/version")).raise_for_status().json()["version"])
@@ -153,7 +156,11 @@ async def own_server(
     binary = str(find_binary())
     began = time.monotonic()
     argv = [binary, "--base-dir", str(data)]
-    await processes.start(name, argv, {**env, **SETTINGS, **settings, "TMPDIR": str(folder)})
+
+    async def start() -> None:
+        await processes.start(name, argv, {**env, **SETTINGS, **settings, "TMPDIR": str(folder)})
+
+    await start()
 
     def client(interface: str) -> httpx.AsyncClient:
         socket = str(data / "n" / f"{interface}.sock")
@@ -163,6 +170,14 @@ async def own_server(
     async with client("ingress") as ingress, client("admin") as admin:
         connect = functools.partial(asyncio.open_unix_connection, data / "n" / "ingress.sock")
         server = Server(ingress, admin, True, connect)
+
+        async def restart() -> None:
+            await processes.kill(name)
+            await start()
+            async with asyncio.timeout(START_LIMIT):
+                await server.healthy()
+
+        server.restart = restart
         healthy = asyncio.create_task(server.healthy())
         died = asyncio.create_task(processes.ends.of(name))
         try:

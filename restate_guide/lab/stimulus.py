@@ -43,7 +43,7 @@ REPLAY_EVERY_AWAIT = Stimulus(
     # request. An inactivity timeout of 0 does much the same over HTTP/2, but there the number of
     # attempts varies from run to run, and a step can be cut off and executed again.
     "replay",
-    "the attempt ends at every await, and the next one replays",
+    "each attempt ends where the journal has no answer yet, and the next one replays",
     request_response=True,
 )
 

@@ -16,6 +16,11 @@ def seconds(count: float) -> str:
     return f"{count:g} {'second' if count == 1 else 'seconds'}"
 
 
+def in_words(differs: str) -> str:
+    """What differs, where the server names it by a field of the command: only steps have a name."""
+    return f"step {differs[5:]!r}" if differs.startswith("name ") else differs
+
+
 @dataclass(frozen=True)
 class Holds:
     """Every call got its answer, every effect reached the outside world as often as it should."""
@@ -42,6 +47,8 @@ class Holds:
 
     @property
     def sentence(self) -> str:
+        if not self.effects:
+            return "Every call was answered as it should be."
         often = "exactly once" if set(self.effects.values()) <= {1} else "as often as it should"
         return f"Every call was answered as it should be, and every effect came about {often}."
 
@@ -68,8 +75,8 @@ class JournalMismatch:
     @property
     def sentence(self) -> str:
         return (
-            f"{self.code}: at command {self.command} the journal holds {self.was}, "
-            f"but the replay asked for {self.now}. The server retries, then pauses the invocation."
+            f"{self.code}: at command {self.command} the journal holds {in_words(self.was)}, but the "
+            f"replay asked for {in_words(self.now)}. The server retries, then pauses the invocation."
         )
 
 
@@ -130,7 +137,7 @@ class WaitsForever:
 
     @property
     def sentence(self) -> str:
-        return f"The call got no answer: the invocation stays {self.status}, and nothing moves it."
+        return f"A call got no answer: the invocation stays {self.status}, and nothing moves it."
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,7 @@ class WrongValue:
 
     @property
     def sentence(self) -> str:
-        return f"The answer was {self.got!r}; right is {self.right!r}. There was no error."
+        return f"The answer was {self.got!r}; right is {self.right!r}. No error tells of it."
 
 
 @dataclass(frozen=True)
@@ -283,7 +290,8 @@ class StateLeft:
 
     @property
     def sentence(self) -> str:
-        return f"Everything is over, and {self.short}."
+        left = self.short.replace(" left", " is left" if self.entries == 1 else " are left")
+        return f"Everything is over, and {left}."
 
 
 @dataclass(frozen=True)
@@ -360,7 +368,8 @@ class NotCompensated:
 
     @property
     def sentence(self) -> str:
-        return f"The invocation is over, and {self.short}: nothing undid it."
+        left = self.short.replace(" left", " is left" if self.rows == 1 else " are left")
+        return f"The invocation is over, and {left}: nothing undid it."
 
 
 @dataclass(frozen=True)

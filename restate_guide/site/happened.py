@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from restate_guide.catalogue import Rule
 from restate_guide.lab.evidence import Verdict
-from restate_guide.lab.trace import Call, Effect, Invocation, Trace
+from restate_guide.lab.trace import Call, Effect, Entry, Invocation, Trace
 from restate_guide.site import book
 from restate_guide.site.elements import Content, classes, el, prose
 from restate_guide.site.links import line_id
@@ -101,7 +101,7 @@ def verdict(found: Verdict) -> list[Content]:
 
 
 def cause(rule: Rule) -> Element:
-    """Why the don't came to this: the steps below tell what happened, and not what the code had in mind."""
+    """Why the don't came to this, which its steps don't tell; search finds it in the text below."""
     return el(
         "p",
         el("strong", "Cause"),
@@ -109,6 +109,7 @@ def cause(rule: Rule) -> Element:
         " ",
         prose(rule.cause),
         class_="cause",
+        data_search_exclude="true",
     )
 
 
@@ -227,9 +228,9 @@ def _numbers(told: Told) -> str:
 
 def _about(told: Told, versions: bool) -> str:
     replays = (
-        "replays nothing"
+        "has nothing to replay"
         if told.known_entries <= 1
-        else f"replays {told.known_entries} journal entries"
+        else f"has {told.known_entries} journal entries to replay"
     )
     serves = f" serves {told.file or 'the code shown'}" if versions else ""
     return f"worker {told.worker}{serves}, {replays}"
@@ -274,7 +275,7 @@ def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
     name = "The journal" if alone else f"The journal of {found.id}"
     counted = number_of(len(found.journal), "entry", "entries")
     if errors:
-        counted += f", {number_of(len(errors), 'error', 'errors')}"
+        counted += f", {number_of(len(errors), 'kind of error', 'kinds of errors')}"
     rows = [
         [
             str(entry.index),
@@ -282,7 +283,7 @@ def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
             el("code", entry.name) if entry.name else "",
             "" if entry.value is None else el("code", compact(entry.value, 400)),
             "" if entry.line is None else line(entry.line),
-            "server" if entry.attempt is None else str(entry.attempt),
+            "server" if entry.attempt is None or is_of_the_server(entry) else str(entry.attempt),
         ]
         for entry in found.journal
     ]
@@ -300,6 +301,11 @@ def journal(story: Story, line: LineLink, *, alone: bool) -> Element:
         if errors
         else None,
     )
+
+
+def is_of_the_server(entry: Entry) -> bool:
+    """Whether the server wrote an entry, while the attempt named there was the first to take it."""
+    return entry.type.startswith("Notification") and entry.type != "Notification: Run"
 
 
 def error(message: str, first: Words) -> list[Content]:

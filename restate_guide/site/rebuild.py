@@ -26,7 +26,14 @@ from restate_guide import catalogue
 from restate_guide.site.book import files_of
 from restate_guide.site.extension import DIRECTIVE, SEARCHED, UNSEARCHED
 
-LEFT_OUT = re.compile(f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->", re.S)
+QUERY = '<div class="highlight"><pre><span></span><code><span class="k">(?:SELECT|WITH)<'
+LEFT_OUT = re.compile(
+    f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->|{QUERY}.*?</pre></div>",
+    re.S,
+)
+"""What a page says that search need not find; queries are long, and nobody looks for one."""
+OF_DOCSTRINGS = re.compile(r'<link rel="stylesheet" href="[^"]*_mkdocstrings\.css">\s*')
+"""The style of docstrings, which only pages with some need."""
 INCLUDING = re.compile(r"^(:::|--8<--) ", re.M)
 """Begins the lines of pages that show docstrings or files which belong to no rule."""
 SHOWS_CODE = {"quiz"}
@@ -100,6 +107,8 @@ class QuickIndex(SearchIndex):  # type: ignore[misc]  # Material has no types
             page.content = LEFT_OUT.sub("", content or "")
             super().add_entry_from_context(page)
             page.content = content
+            for entry in self.entries[before:]:  # as results show them, code is text like other text
+                entry["text"] = entry["text"].replace("<code>", "").replace("</code>", "")
             indexed[page.url] = content, self.entries[before:]
         else:
             self.entries += known[1]
@@ -215,4 +224,6 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files, **_: Any) -> En
 
 def on_post_page(output: str, **_: Any) -> str:
     """Takes the comments out of the page, which have done their work."""
+    if 'class="doc ' not in output:
+        output = OF_DOCSTRINGS.sub("", output)
     return output.replace(f"<!--{UNSEARCHED}-->", "").replace(f"<!--{SEARCHED}-->", "")

@@ -331,7 +331,8 @@ class _Teller:
         mark = self._counts.once_more(name, "came about")
         same = self._counts.is_again(name, compact(effect.body) if effect else "")
         nth = again(mark) if same else ()
-        where: Words = (", in no step",) if moment.command is None else ()
+        comma = "," if nth else ""
+        where: Words = (f", in no step{comma}",) if moment.command is None else ()
         return Step("effect", (Code(name), *sent, *key, *where, *nth), lines_of(moment), mark)
 
     def _row(self, moment: Moment) -> Step:
@@ -345,7 +346,7 @@ class _Teller:
         for entry in self._invocation.journal:
             if entry.type == "Notification: Signal" and entry.command is None:
                 mark = Mark("read", str(entry.index))
-                said = ", by a signal: what the handler waits for fails"
+                said = ". It comes as a signal, and what the handler waits for fails"
                 return Step("harm", (*words, said), (), mark)
         return Step("harm", words)
 
@@ -425,21 +426,21 @@ class _Teller:
         if executed - took:
             words: Words = ("The attempt ends here",)
             if attempt.number < len(self._invocation.attempts):
-                words = (*words, "; the next one takes what is done from the journal")
+                words = (*words, "; the next one takes from the journal what is done")
             if at_work:
                 words = (*words, ", and not ", *at_work, ", still at work")
             return Step("suspended", words)
-        waits = listed(
-            [
-                named(m, small=True)
-                for m in attempt.moments
-                if m.what == "command" and m.command not in took and has_result(m)
-            ]
-        )
-        if not waits:
+        waiting = [
+            named(m, small=True)
+            for m in attempt.moments
+            if m.what == "command" and m.command not in took and has_result(m)
+        ]
+        if not waiting:
             words = ("The attempt is suspended, until something comes from outside",)
             return Step("suspended", words)
-        return Step("suspended", ("The attempt is suspended. Not over yet: ", *waits))
+        is_over = "is" if len(waiting) == 1 else "are"
+        words = ("The attempt is suspended: ", *listed(waiting), f" {is_over} not over yet")
+        return Step("suspended", words)
 
     def _never_ran(self) -> Iterator[Step]:
         """Steps that were asked for, and of which no attempt began the action."""

@@ -22,8 +22,8 @@ ASIDES = {
         outcome=ONCE,
     ),
     "step": Aside(
-        "In a step the call is made again only if the worker dies before the step is "
-        "journaled; then it is a second invocation all the same.",
+        "In a step the call is made again if the worker dies before the step is journaled: "
+        "a second invocation all the same.",
         snippet="step",
         stimulus=crash_before_journal("goodbye"),
         outcome=EffectRepeated("POST /mails", times=2),

@@ -12,8 +12,8 @@ orders = restate.Service("Orders")
 
 
 def ask(parcel: str) -> str:
-    response = httpx.get(f"{API_URL}/deliveries/{parcel}")
-    return "" if response.status_code == 404 else str(response.json())
+    answer = httpx.get(f"{API_URL}/deliveries/{parcel}")
+    return "" if answer.status_code == 404 else str(answer.raise_for_status().json())
 
 
 @orders.handler()

@@ -25,8 +25,10 @@ async def run(ctx: restate.WorkflowContext, room: str) -> str:
             return f"room {room} for {guest}"
     try:
         await confirmed.reject("too late")
-    except restate.TerminalError:  # the guest was faster
-        return f"room {room} for {await confirmed}"
+    except restate.TerminalError as refused:
+        if refused.message != "promise was already completed":
+            raise  # a cancel
+        return f"room {room} for {await confirmed}"  # the guest was faster
     await ctx.run_typed("free", mark, room=room, as_what="free")
     return f"room {room} was not confirmed"
 

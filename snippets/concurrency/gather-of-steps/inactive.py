@@ -9,7 +9,7 @@ import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 
-orders = restate.Service("Orders", inactivity_timeout=timedelta(milliseconds=20))
+orders = restate.Service("Orders", inactivity_timeout=timedelta(milliseconds=150))
 
 
 def charge(order: str) -> str:

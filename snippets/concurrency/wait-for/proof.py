@@ -1,4 +1,4 @@
-"""The supplier's offer comes too late, and attempts end at every await."""
+"""No offer comes within the limit, and each attempt ends where the journal has no answer yet."""
 
 import asyncio
 

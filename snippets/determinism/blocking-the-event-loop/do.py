@@ -1,4 +1,4 @@
-"""Fetches a slow report in a thread of its own, so that the worker goes on serving others."""
+"""Fetches a slow report in a thread, so that the worker goes on serving others."""
 
 import os
 

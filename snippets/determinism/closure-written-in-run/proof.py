@@ -1,4 +1,4 @@
-"""The attempt ends at every await, and the next one replays. How much is charged?"""
+"""Each attempt ends where the journal has no answer yet, and the next one replays. How much is charged?"""
 
 from restate_guide.lab import PLAIN, REPLAY_EVERY_AWAIT, Aside, Holds, Lab, WrongValue
 

@@ -3,13 +3,23 @@
 from random import Random
 from uuid import UUID
 
-from restate_guide.lab import PLAIN, Holds, Lab, SecretExposed
+from restate_guide.lab import PLAIN, Aside, Holds, Lab, SecretExposed
 
 RULE = "RDD107"
 STIMULUS = PLAIN
+MAILED = Holds(answers=["email-1"], effects={"POST /emails": 1})
 EXPECTED = {
-    "do": Holds(answers=["email-1"], effects={"POST /emails": 1}),
+    "do": MAILED,
     "dont": SecretExposed(known_from="the answer's header x-restate-id"),
+}
+ASIDES = {
+    "seeds": Aside(
+        "With `experimental-enable-unique-random-seeds`, the id no longer tells the token.",
+        snippet="dont",
+        stimulus=PLAIN,
+        outcome=MAILED,
+        server={"RESTATE_EXPERIMENTAL_ENABLE_UNIQUE_RANDOM_SEEDS": "true"},
+    ),
 }
 VARIES = {"token": r"(?<![\w-])[\w-]{43}(?![\w-])"}
 

@@ -1,4 +1,4 @@
-"""The attempt ends at every await, and the next one replays in the same process."""
+"""Each attempt ends where the journal has no answer yet, and the next one replays in the same process."""
 
 from restate_guide.lab import (
     LATE_REPLAY,

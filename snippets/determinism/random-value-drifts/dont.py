@@ -1,4 +1,4 @@
-"""Books a voucher and mails its code, which every attempt draws anew."""
+"""Books a room and mails the booking number, which every attempt draws anew."""
 
 import os
 import uuid
@@ -8,27 +8,27 @@ import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 
-vouchers = restate.Service("Vouchers")
+rooms = restate.Service("Rooms")
 
 
-def book(code: str) -> str:
-    response = httpx.post(f"{API_URL}/vouchers", json={"code": code})
+def book(number: str) -> str:
+    response = httpx.post(f"{API_URL}/bookings", json={"number": number})
     response.raise_for_status()
-    return code
+    return number
 
 
-def mail(to: str, code: str) -> str:
-    response = httpx.post(f"{API_URL}/emails", json={"to": to, "code": code})
+def mail(to: str, number: str) -> str:
+    response = httpx.post(f"{API_URL}/emails", json={"to": to, "number": number})
     response.raise_for_status()
-    return code
+    return number
 
 
-@vouchers.handler()
-async def issue(ctx: restate.Context, to: str) -> dict[str, str]:
-    code = str(uuid.uuid4())
-    booked = await ctx.run_typed("book", book, code=code)
-    mailed = await ctx.run_typed("mail", mail, to=to, code=code)
+@rooms.handler()
+async def reserve(ctx: restate.Context, to: str) -> dict[str, str]:
+    number = str(uuid.uuid4())
+    booked = await ctx.run_typed("book", book, number=number)
+    mailed = await ctx.run_typed("mail", mail, to=to, number=number)
     return {"booked": booked, "mailed": mailed}
 
 
-app = restate.app([vouchers])
+app = restate.app([rooms])

@@ -1,4 +1,4 @@
-"""The worker dies after the voucher is booked, and before its code is mailed."""
+"""The worker dies after the room is booked, and before the number is mailed."""
 
 from restate_guide.lab import (
     PLAIN,
@@ -12,21 +12,21 @@ from restate_guide.lab import (
 
 RULE = "RDD105"
 STIMULUS = crash_after_step("book")
-ISSUED = Holds(
+BOOKED = Holds(
     answers=[{"booked": "uuid-1", "mailed": "uuid-1"}],
-    effects={"POST /vouchers": 1, "POST /emails": 1},
+    effects={"POST /bookings": 1, "POST /emails": 1},
 )
 DRIFTED = WrongValue(
     right={"booked": "uuid-1", "mailed": "uuid-1"},
     got={"booked": "uuid-1", "mailed": "uuid-2"},
 )
-EXPECTED = {"do": ISSUED, "dont": DRIFTED}
+EXPECTED = {"do": BOOKED, "dont": DRIFTED}
 ASIDES = {
     "plain": Aside(
-        "A plain call shows nothing: there is one attempt, and one code.",
+        "A plain call shows nothing: there is one attempt, and one number.",
         snippet="dont",
         stimulus=PLAIN,
-        outcome=ISSUED,
+        outcome=BOOKED,
     ),
     "suspended": Aside(
         "No crash is needed: an attempt that suspends and resumes draws anew, too.",
@@ -38,4 +38,4 @@ ASIDES = {
 
 
 async def prove(lab: Lab) -> None:
-    await lab.call("Vouchers/issue", "ann@example.com")
+    await lab.call("Rooms/reserve", "ann@example.com")

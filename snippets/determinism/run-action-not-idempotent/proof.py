@@ -1,4 +1,4 @@
-"""The worker dies right after the bank took the money, before the journal has the step."""
+"""The worker dies right after the bank took the money, before the journal has the step's result."""
 
 from restate_guide.lab import (
     Aside,

@@ -3,6 +3,7 @@
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
+    REPLAY_EVERY_AWAIT,
     Aside,
     EffectMissing,
     Holds,
@@ -21,6 +22,12 @@ ASIDES = {
         snippet="dont",
         stimulus=PLAIN,
         outcome=FINED,
+    ),
+    "suspended": Aside(
+        "No crash is needed: the attempt that resumes reads the clock anew, too.",
+        snippet="dont",
+        stimulus=REPLAY_EVERY_AWAIT,
+        outcome=EffectMissing("POST /fines"),
     ),
     "late": Aside(
         "Replayed after the fine is journaled, the same code fails with RT0016.",

@@ -1,4 +1,4 @@
-"""The worker dies when the book is lent, before the journal has the step."""
+"""The worker dies when the book is lent, before the journal has the step's result."""
 
 from restate_guide.lab import (
     PLAIN,

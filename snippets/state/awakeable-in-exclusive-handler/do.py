@@ -28,7 +28,8 @@ async def buy(ctx: restate.Context, euros: int) -> int:
     if euros > 500:
         reply_to, approval = ctx.awakeable(type_hint=str)
         await ctx.run_typed("ask", ask, reply_to=reply_to, euros=euros)
-        await approval
+        if await approval != "yes":
+            raise restate.TerminalError("not approved", status_code=403)
     return await ctx.object_call(spend, key="sales", arg=euros)
 
 

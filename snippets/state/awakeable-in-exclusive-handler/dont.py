@@ -21,7 +21,8 @@ async def spend(ctx: restate.ObjectContext, euros: int) -> int:
     if euros > 500:
         reply_to, approval = ctx.awakeable(type_hint=str)
         await ctx.run_typed("ask", ask, reply_to=reply_to, euros=euros)
-        await approval
+        if await approval != "yes":
+            raise restate.TerminalError("not approved", status_code=403)
     spent = await ctx.get("spent", type_hint=int)
     ctx.set("spent", spent + euros if spent else euros)
     return spent + euros if spent else euros

@@ -26,7 +26,8 @@ async def dispatch(ctx: restate.ObjectContext) -> str:
 
 @parcels.handler(kind="shared")
 async def status(ctx: restate.ObjectSharedContext) -> str:
-    return await ctx.get("status", type_hint=str) or "unknown"
+    now = await ctx.get("status", type_hint=str)
+    return "unknown" if now is None else now
 
 
 app = restate.app([parcels])

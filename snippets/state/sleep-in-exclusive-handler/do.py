@@ -11,14 +11,20 @@ seats = restate.VirtualObject("Seats")
 
 @seats.handler()
 async def hold(ctx: restate.ObjectContext, customer: str) -> str:
+    holder = await ctx.get("holder", type_hint=str)
+    if holder:
+        return f"held for {holder}"
+    number = str(ctx.uuid())
     ctx.set("holder", customer)
-    ctx.object_send(free, key=ctx.key(), arg=None, send_delay=LIMIT)
+    ctx.set("number", number)
+    ctx.object_send(free, key=ctx.key(), arg=number, send_delay=LIMIT)
     return f"held for {customer}"
 
 
 @seats.handler()
-async def free(ctx: restate.ObjectContext) -> None:
-    ctx.clear("holder")
+async def free(ctx: restate.ObjectContext, number: str) -> None:
+    if await ctx.get("number", type_hint=str) == number:
+        ctx.clear_all()
 
 
 @seats.handler()

@@ -11,6 +11,9 @@ seats = restate.VirtualObject("Seats")
 
 @seats.handler()
 async def hold(ctx: restate.ObjectContext, customer: str) -> str:
+    holder = await ctx.get("holder", type_hint=str)
+    if holder:
+        return f"held for {holder}"
     ctx.set("holder", customer)
     await ctx.sleep(LIMIT)
     ctx.clear("holder")
