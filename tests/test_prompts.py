@@ -422,6 +422,14 @@ def test_each_prompt_has_a_task_rules_and_an_answer_that_is_run(name: str) -> No
         assert file in PAIRS or is_run(path), file
 
 
+def test_answers_about_identity_are_those_that_are_attacked() -> None:
+    """The proofs of these rules forge a request and an identity, which the do refuses."""
+    for name, answer in (("S1", "RDD310"), ("S2", "RDD601"), ("S5", "RDD601")):
+        rule = catalogue.find(answer, catalogue.rules())
+        assert rule.symptom == "served-unverified"
+        assert f"]({rule.folder.relative_to(ROOT)}/do.py)" in SECTIONS[name]
+
+
 def test_each_answer_that_belongs_to_no_rule_is_on_the_page() -> None:
     for path in FOLDER.glob("*.py"):
         assert f'--8<-- "snippets/prompts/{path.name}"' in PAGE
