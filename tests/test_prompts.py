@@ -209,6 +209,20 @@ def test_an_order_that_is_not_paid_is_undone_in_reverse(lab: Lab, stimulus: Stim
 
 
 @server
+def test_what_never_came_about_needs_no_undoing(lab: Lab) -> None:
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail("PUT /charges/order-1", times=1, status=402)
+        lab.outside.fail("DELETE /charges/order-1", times=1, status=404)
+        await lab.call("Fulfilment/order-1/run")
+
+    result = run(lab, FOLDER / "fulfilment.py", prove)
+    assert statuses(result) == [409]
+    assert result.trace.failures() == []
+    kept = {"PUT /reservations/order-1": 1, "DELETE /reservations/order-1": 1}
+    assert result.trace.effect_counts() == kept
+
+
+@server
 def test_a_mail_that_is_refused_undoes_no_order(lab: Lab) -> None:
     async def prove(lab: LabInProof) -> None:
         lab.outside.fail("PUT /mails/order-1", times=1, status=409)
@@ -260,6 +274,23 @@ def test_a_payment_that_takes_too_long_is_withdrawn(
     asked, withdrawn = result.trace.effect_counts().items()
     assert asked[1] == withdrawn[1] == 1
     assert withdrawn[0] == asked[0].replace("PUT", "DELETE")
+
+
+@server
+def test_a_payment_that_is_gone_needs_no_withdrawal(lab: Lab, tmp_path: Path) -> None:
+    """As an attempt finds it that comes after one that died behind its DELETE."""
+
+    async def prove(lab: LabInProof) -> None:
+        paying = asyncio.create_task(lab.call("Checkout/pay", "order-1"))
+        await lab.until_result("Run ask")
+        callback = lab.outside.ledger[0].body["callback"]
+        lab.outside.fail(f"DELETE /payments/{callback}", times=1, status=404)
+        await paying
+
+    quick = ("timedelta(minutes=15)", "timedelta(seconds=0.3)")
+    result = run(lab, changed(tmp_path, "prompts/checkout", quick), prove)
+    assert answers(result) == ["not paid"]
+    assert result.trace.failures() == []
 
 
 # C3: trips.py
