@@ -26,6 +26,8 @@ OTHERS = sorted(
     for path in (ROOT / "snippets" / name).glob("*.py")
 )
 """Code that readers copy from pages that are about no rule."""
+ALONE = [*SNIPPETS, *(path for path in OTHERS if path.parent.name == "prompts")]
+"""What is copied by itself: recipes may need their neighbours."""
 LONGEST_SNIPPET = 45
 """Lines; one screen."""
 LARGEST_DIFFERENCE = 12
@@ -68,7 +70,7 @@ def test_runs(snippet: Path, eval_example: EvalExample) -> None:
     assert callable(eval_example.run(Snippet.load(snippet))["app"])
 
 
-@every_snippet
+@pytest.mark.parametrize("snippet", ALONE, ids=lambda s: str(s.relative_to(ROOT / "snippets")))
 def test_imports_nothing_of_the_project(snippet: Path) -> None:
     imported = {
         name.split(".")[0]
@@ -88,11 +90,11 @@ def test_work_in_an_empty_folder(tmp_path: Path) -> None:
     """Copied, and imported by a Python that finds nothing of ours; all in one process, for time's sake."""
     script = (
         "import importlib\n"
-        f"for number in range({len(SNIPPETS)}):\n"
+        f"for number in range({len(ALONE)}):\n"
         "    service = importlib.import_module(f'service_{number}')\n"
         "    assert callable(service.app), service\n"
     )
-    for number, snippet in enumerate(SNIPPETS):
+    for number, snippet in enumerate(ALONE):
         (tmp_path / f"service_{number}.py").write_text(snippet.read_text())
     command = [sys.executable, "-c", script]
     environment = {"PATH": os.environ["PATH"]}
