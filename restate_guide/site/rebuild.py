@@ -107,7 +107,9 @@ class QuickIndex(SearchIndex):  # type: ignore[misc]  # Material has no types
             page.content = LEFT_OUT.sub("", content or "")
             super().add_entry_from_context(page)
             page.content = content
-            for entry in self.entries[before:]:  # as results show them, code is text like other text
+            for entry in self.entries[
+                before:
+            ]:  # as results show them, code is text like other text
                 entry["text"] = entry["text"].replace("<code>", "").replace("</code>", "")
             indexed[page.url] = content, self.entries[before:]
         else:
