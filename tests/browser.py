@@ -26,8 +26,8 @@ ROOT = Path(__file__).parent.parent
 RULE = "rules/determinism/run-action-not-idempotent/"
 """The rule that tests of a rule's page look at."""
 
-THEME = "**/assets/javascripts/**"
-"""Where the theme's own scripts are."""
+THEME = "/assets/javascripts/"
+"""Where the theme's own scripts are, which take most of a page's time."""
 
 STANDARD = {
     "type": "tag",
@@ -77,19 +77,46 @@ def build(folder: Path, settings: dict[str, str]) -> subprocess.Popen[str]:
     )
 
 
-@pytest.fixture(scope="session")
-def origin(site: Site) -> Iterator[str]:
-    """Where the built site is served."""
+class Files(http.server.SimpleHTTPRequestHandler):
+    """The files of a site, which a browser may keep while it is open."""
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "max-age=600")
+        super().end_headers()
 
-    handler = functools.partial(Quiet, directory=str(site.folder))
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class WithoutTheme(Files):
+    """The same, with nothing in the theme's own scripts."""
+
+    def translate_path(self, path: str) -> str:
+        return os.devnull if THEME in path else super().translate_path(path)
+
+
+@contextlib.contextmanager
+def serving(kind: type[Files], folder: Path) -> Iterator[str]:
+    """A server of a folder; its address."""
+    handler = functools.partial(kind, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def origin(site: Site) -> Iterator[str]:
+    """Where the built site is served."""
+    with serving(Files, site.folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def plain(site: Site) -> Iterator[str]:
+    """Where it is served without the theme's own scripts; routing them away would cost the cache."""
+    with serving(WithoutTheme, site.folder) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -121,9 +148,8 @@ def launch(playwright: Playwright, names: str) -> Browser:
 
 @contextlib.contextmanager
 def flawless(context: BrowserContext) -> Iterator[Page]:
-    """A page without the theme's own scripts, which take most of its time; nothing goes wrong on it."""
+    """A page on which nothing goes wrong."""
     page, wrong = context.new_page(), []
-    page.route(THEME, lambda route: route.fulfill(body="", content_type="text/javascript"))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     yield page

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import pytest
 
 from restate_guide.lab import Laboratory, laboratory
-from tests.browser import chromium, origin, playwright, site
+from tests.browser import chromium, origin, plain, playwright, site
 from tests.served import served
 
-__all__ = ["Lab", "chromium", "lab", "origin", "playwright", "served", "site"]
+__all__ = ["Lab", "chromium", "lab", "origin", "plain", "playwright", "served", "site"]
 
 T = TypeVar("T")
 THREAD = ThreadPoolExecutor(max_workers=1)

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from restate_guide.site.book import Entry, open_book
 from restate_guide.site.links import line_id
 from restate_guide.site.story import Code, Step, stories
-from tests.browser import ROOT, RULE, THEME, Site
+from tests.browser import ROOT, RULE, Site
 
 # In one process: one browser, one window.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("viewer")]
@@ -53,10 +53,7 @@ DEFINE = """window.shown = story => {
 def page(chromium: Browser) -> Iterator[Page]:
     with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
         context.add_init_script(DEFINE)
-        page = context.new_page()
-        # The theme's own scripts take most of a page's time, and the viewer needs none of them.
-        page.route(THEME, lambda route: route.abort())
-        yield page
+        yield context.new_page()
 
 
 def steps_of(entry: Entry, variant: str) -> list[Step]:
@@ -92,8 +89,8 @@ def agrees(entry: Entry, variant: str, at: int, shown: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.rule.id)
-def test_every_step_shows_what_the_evidence_holds(page: Page, origin: str, entry: Entry) -> None:
-    page.goto(origin + entry.rule.url, wait_until="domcontentloaded")
+def test_every_step_shows_what_the_evidence_holds(page: Page, plain: str, entry: Entry) -> None:
+    page.goto(plain + entry.rule.url, wait_until="domcontentloaded")
     for variant in VARIANTS:
         story = page.locator(f".happened > .run.{variant} .story")
         steps = len(steps_of(entry, variant))
@@ -104,11 +101,11 @@ def test_every_step_shows_what_the_evidence_holds(page: Page, origin: str, entry
             agrees(entry, variant, at, shown)
 
 
-def test_the_longest_run_is_drawn_soon_after_its_page(page: Page, origin: str) -> None:
+def test_the_longest_run_is_drawn_soon_after_its_page(page: Page, plain: str) -> None:
     longest = max(ENTRIES, key=lambda entry: len(steps_of(entry, "dont") + steps_of(entry, "do")))
     late, took = [], []
     for _ in range(3):  # the machine may be busy with other tests
-        page.goto(origin + longest.rule.url)
+        page.goto(plain + longest.rule.url)
         took.append(page.evaluate("performance.getEntriesByName('replay')[0].duration"))
         late.append(
             page.evaluate(
@@ -120,8 +117,8 @@ def test_the_longest_run_is_drawn_soon_after_its_page(page: Page, origin: str) -
     assert min(late) < 100
 
 
-def test_buttons_and_their_arrow_keys_step(page: Page, origin: str) -> None:
-    page.goto(origin + RULE)
+def test_buttons_and_their_arrow_keys_step(page: Page, plain: str) -> None:
+    page.goto(plain + RULE)
     story = page.locator(".happened > .run.dont .story")
     last = int(story.locator("input").get_attribute("max") or "")
 
@@ -144,8 +141,8 @@ def test_buttons_and_their_arrow_keys_step(page: Page, origin: str) -> None:
     assert page.locator(".happened > .run.do .story .later").count() == 0, "do has its own control"
 
 
-def test_what_is_repeated_or_read_is_tied_to_where_it_came_from(page: Page, origin: str) -> None:
-    page.goto(origin + RULE)
+def test_what_is_repeated_or_read_is_tied_to_where_it_came_from(page: Page, plain: str) -> None:
+    page.goto(plain + RULE)
     for variant, kind in (("dont", "too-often"), ("do", "known")):
         story = page.locator(f".happened > .run.{variant} .story")
         rows = story.locator(".steps li")
@@ -185,8 +182,8 @@ def test_nothing_moves_for_who_wants_less_motion(
         assert moves == ["none" if motion == "reduce" else "arrives", "0s"]
 
 
-def test_on_paper_all_has_happened(page: Page, origin: str) -> None:
-    page.goto(origin + RULE)
+def test_on_paper_all_has_happened(page: Page, plain: str) -> None:
+    page.goto(plain + RULE)
     page.locator(".run.dont .replay input").press("Home")
     page.emulate_media(media="print")
     try:

@@ -22,6 +22,7 @@ from tests.served import IDLE, LIMIT, RULE, Served, interruptible, until
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("live")]
 
 DONT, DO = RULE.snippet("dont"), RULE.snippet("do")
+SCRIPTS = f"**{THEME}**"
 ENDLESS = DONT.replace("    response =", "    import time\n    time.sleep(4711)\n    response =")
 
 
@@ -39,6 +40,7 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Iterator[Page]:
     """Its policy for scripts included, nothing goes wrong."""
     with flawless(context) as page:
+        page.route(SCRIPTS, lambda route: route.fulfill(body="", content_type="text/javascript"))
         yield page
 
 
@@ -252,7 +254,7 @@ def test_tab_leaves_the_editor(dont: Locator, page: Page) -> None:
 
 
 def test_letters_that_are_shortcuts_elsewhere_are_typed(dont: Locator, page: Page) -> None:
-    page.unroute(THEME)
+    page.unroute(SCRIPTS)
     page.reload(wait_until="domcontentloaded")
     edit(dont, "")
     page.keyboard.type("f, s, n, p, /, .")
