@@ -67,6 +67,7 @@ def test_axe_finds_nothing_on_the_longest_page(page: Page, origin: str) -> None:
     assert findings(page, all_but_menu(RULE)) == []
 
 
+@pytest.mark.parametrize("page", ["phone-dark"], indirect=True)
 def test_axe_can_find_something(page: Page, origin: str) -> None:
     page.goto(origin + RULE)
     page.evaluate("document.querySelector('.md-search__input').removeAttribute('aria-label')")
