@@ -127,8 +127,10 @@ def test_a_change_of_a_recorded_run_reaches_the_lists(site: Site) -> None:
 def test_search_holds_what_it_holds_without_the_hook(site: Site) -> None:
     quick, plain = site.build(), site.build(hooks=[])
     index = "search/search_index.json"
-    told = json.loads(plain[index])
+    told, found = json.loads(plain[index]), json.loads(quick[index])
     for entry in told["docs"]:  # in a result, code is text like other text
         entry["text"] = entry["text"].replace("<code>", "").replace("</code>", "")
-    assert json.loads(quick[index]) == told
+    for entry in found["docs"]:
+        entry.pop("tags", None)  # lines of the log
+    assert found == told
     assert "<!--" not in quick["rules/determinism/rdd101/index.html"].partition("<article")[2]

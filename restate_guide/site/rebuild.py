@@ -23,7 +23,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
 from restate_guide import catalogue
-from restate_guide.site.book import files_of
+from restate_guide.site.book import files_of, open_book
 from restate_guide.site.extension import DIRECTIVE, SEARCHED, UNSEARCHED
 
 QUERY = '<div class="highlight"><pre><span></span><code><span class="k">(?:SELECT|WITH)<'
@@ -105,6 +105,8 @@ class QuickIndex(SearchIndex):  # type: ignore[misc]  # Material has no types
         if known is None or known[0] != content:
             before = len(self.entries)
             page.content = LEFT_OUT.sub("", content or "")
+            if lines := errors_of(str(page.meta.get("id", ""))):
+                page.meta["tags"] = lines
             super().add_entry_from_context(page)
             page.content = content
             for entry in self.entries[
@@ -114,6 +116,16 @@ class QuickIndex(SearchIndex):  # type: ignore[misc]  # Material has no types
             indexed[page.url] = content, self.entries[before:]
         else:
             self.entries += known[1]
+
+
+def errors_of(rule: str) -> list[str]:
+    """What the server's log said of a rule's don't: whoever pastes the line finds the rule."""
+    book = open_book(catalogue.ROOT)
+    if rule not in book.entries:
+        return []
+    failures = book.find(rule).evidence.dont.trace.failures()
+    lines = [f.message.strip().partition("\n")[0] for f in failures if f.code != "RT0010"]
+    return list(dict.fromkeys(lines))
 
 
 class Compiled(BytecodeCache):
