@@ -24,6 +24,7 @@ help: ## this list
 	@echo "Settings: PYTHON=python3.13 make test        another Python (.venv is made anew for it)"
 	@echo "          make test ARGS='-k RDD101'         anything that pytest takes"
 	@echo "          make test WORKERS=2                tests at a time (now $(WORKERS))"
+	@echo "          make serve ADDRESS=127.0.0.1:8001  another port, where 8000 is taken"
 	@echo "          RESTATE_SERVER_BIN=/path/to/restate-server, or RESTATE_INGRESS_URL and"
 	@echo "          RESTATE_ADMIN_URL for a server that runs already"
 

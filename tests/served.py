@@ -22,6 +22,7 @@ import pytest
 
 from restate_guide import catalogue
 from restate_guide.catalogue import ROOT
+from restate_guide.lab import keeper
 
 Json = dict[str, Any]
 LIMIT = 60.0
@@ -44,6 +45,7 @@ extra: {{menu: []}}
 """The guide's own, but for all other pages: they take long to build."""
 
 
+END_WITH_US = keeper.prctl()
 IDLE = 7
 """Processes that there are between two runs: MkDocs, the runner, its keeper, two nurseries, two servers."""
 
@@ -148,8 +150,9 @@ class Served:
 
 
 def interruptible() -> None:
-    """Undoes what a shell does to jobs in its background: they ignore Ctrl-C, and so would this one."""
+    """Called in a child: Ctrl-C ends it, also where a shell's background ignores that; and so does our end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    END_WITH_US(keeper.PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def until(condition: Callable[[], bool]) -> None:
