@@ -150,7 +150,7 @@ class Served:
 
 
 def interruptible() -> None:
-    """Called in a child: Ctrl-C ends it, also where a shell's background ignores that; and so does our end."""
+    """Called in a child: Ctrl-C ends it, also in a shell's background; and so does our own end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     END_WITH_US(keeper.PR_SET_PDEATHSIG, signal.SIGTERM)
 
