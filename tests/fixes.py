@@ -64,13 +64,6 @@ def in_place(lab: Lab, rule: Path, stimulus: Stimulus | None = None) -> Result:
     return lab.run(lab.laboratory.result(proof, proof.snippet("dont"), fixed))
 
 
-def sql_of(rule: str, place: int = 0) -> str:
-    """A query that the page of a rule (`RDD307`) puts to the server's tables."""
-    text = next(each.text for each in rules() if each.id == rule)
-    found: list[str] = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
-    return found[place]
-
-
 async def until_status(in_proof: LabInProof, target: str, status: str) -> None:
     """Waits until an invocation has a status."""
     await in_proof.until_row(
@@ -87,7 +80,7 @@ async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> N
 
 
 def queries(rule: str, invocation: str = "inv_…") -> list[str]:
-    """The queries on a rule's page that can be asked, with an invocation's id put in."""
+    """The queries on the page of a rule (`RDD307`) that can be asked, with an invocation's id put in."""
     text = next(each.text for each in rules() if each.id == rule)
     found = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
     asked = [sql.replace("inv_…", invocation) for sql in found]

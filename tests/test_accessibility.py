@@ -23,10 +23,9 @@ PAGES = (
 )
 
 
-EACH = ("desktop-light", "desktop-dark", "phone-light", "phone-dark")
-
-
-@pytest.fixture(scope="module", params=EACH)
+@pytest.fixture(
+    scope="module", params=["desktop-light", "desktop-dark", "phone-light", "phone-dark"]
+)
 def page(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
     """Sizes and schemes, each with each: some elements are there on one size only."""
     size, scheme = request.param.split("-")

@@ -343,6 +343,20 @@ def told(trace: Trace) -> list[str]:
     ]
 
 
+def test_a_command_in_a_step_is_told_also_where_the_server_has_no_such_step() -> None:
+    invocation = TRACE.invocations[0]
+    inside = Moment("command", 2, 2, False, "SetState tea", within=1)
+    attempt = Attempt(1, worker=1, known_entries=1, ends="killed", moments=(inside,))
+    known = replace(invocation, attempts=(attempt,))
+    unknown = replace(known, journal=())
+    assert told(replace(TRACE, invocations=(known,), effects=())) == [
+        "SetState tea is asked for, inside step charge"
+    ]
+    assert told(replace(TRACE, invocations=(unknown,), effects=())) == [
+        "SetState tea is asked for, inside a step"
+    ]
+
+
 def test_a_mismatch_says_what_the_journal_has_and_what_the_code_asks_for() -> None:
     invocation = TRACE.invocations[0]
     mismatch = "Found a mismatch between the code paths"

@@ -22,7 +22,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, instead, sql_of
+from tests.fixes import SNIPPETS, afterwards, changed, instead, queries
 
 CHAPTER = SNIPPETS / "communication"
 
@@ -88,7 +88,7 @@ def test_twins_are_found_by_their_input(lab: Lab, slug: str) -> None:
     found = []
 
     async def look(in_proof: LabInProof) -> None:
-        found.extend(await in_proof.query(sql_of("RDD307")))
+        found.extend(await in_proof.query(queries("RDD307")[0]))
 
     afterwards(lab, CHAPTER / slug, look)
     assert [row["times"] for row in found] == [2]
@@ -146,7 +146,7 @@ def test_other_calls_without_a_key_go_to_the_empty_one(lab: Lab, tmp_path: Path,
     async def place(in_proof: LabInProof) -> None:
         await in_proof.call("Orders/place", "ann")
         await in_proof.until_all_completed()
-        keys.extend(await in_proof.query(sql_of("RDD302")))
+        keys.extend(await in_proof.query(queries("RDD302")[0]))
 
     answer = answering("wrong-call-kind", 0 if kind == "service_send" else 10)
     result = instead(lab, CHAPTER / "wrong-call-kind", place, PLAIN, snippet, promise=answer)
@@ -282,7 +282,7 @@ def test_a_payment_for_a_run_on_the_old_code(lab: Lab, tmp_path: Path, both: boo
 
 def test_a_lost_payment_is_found_and_resolved_once(lab: Lab) -> None:
     """RDD306."""
-    lost = sql_of("RDD306")
+    lost = queries("RDD306")[0]
 
     async def resolve(in_proof: LabInProof) -> None:
         [row] = await in_proof.query(lost)
@@ -348,7 +348,7 @@ def test_a_call_without_the_header_is_no_refusal(lab: Lab) -> None:
 
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Accounts/payout", {"iban": "M1"})
-        assert len(await in_proof.query(sql_of("RDD310"))) == 1
+        assert len(await in_proof.query(queries("RDD310")[0])) == 1
 
     rule = CHAPTER / "identity-from-the-payload"
     outcome = instead(lab, rule, prove, PLAIN, rule / "do.py").outcome

@@ -26,8 +26,8 @@ from tests.fixes import (
     changed,
     in_place,
     instead,
+    queries,
     resume_on,
-    sql_of,
     until_status,
 )
 
@@ -167,7 +167,7 @@ def test_errors_that_nobody_has_seen_are_found(lab: Lab, aside: str, unseen: int
     rule = CHAPTER / "gather-returns-futures"
     proof = load(rule).judging(load(rule).asides[aside])
     stuck = "i.status IN ('backing-off', 'paused')"
-    query = sql_of("RDD510")
+    query = queries("RDD510")[0]
     assert stuck in query
 
     async def look(in_proof: LabInProof) -> None:
@@ -252,7 +252,7 @@ def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: 
 
 def test_what_waits_on_the_old_timer_fits_the_code_with_the_limit(lab: Lab) -> None:
     """RDD404: it is found by the sleep that it hasn't, and resumed; its limit begins then."""
-    hanging = sql_of("RDD404")
+    hanging = queries("RDD404")[0]
 
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Orders/buy/send", "pot")
@@ -367,10 +367,10 @@ def test_orders_without_a_confirmation_are_found(lab: Lab, variant: str, unmaile
     found = []
 
     async def make_up_for(in_proof: LabInProof) -> None:
-        found.append(len(await in_proof.query(sql_of("RDD409"))))
+        found.append(len(await in_proof.query(queries("RDD409")[0])))
         await in_proof.deploy("do")
         await in_proof.call("Shop/confirm", "order-9", idempotency_key="order-9")
-        found.append(len(await in_proof.query(sql_of("RDD409"))))
+        found.append(len(await in_proof.query(queries("RDD409")[0])))
 
     rule = CHAPTER / "task-outlives-handler"
     proof = load(rule)

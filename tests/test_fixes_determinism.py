@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
+import subprocess
+import sys
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,6 +27,7 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab.evidence import read
 from tests.conftest import Lab
 from tests.fixes import (
     SNIPPETS,
@@ -137,6 +141,25 @@ def test_set_of_the_same_order_goes_on(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "unordered-iteration", fix).trace
     assert trace.effect_counts() == {"POST /reservations": 4}
+
+
+def test_the_seeds_on_the_page_give_the_order_in_the_journal() -> None:
+    """RDD111: and the one next to them doesn't."""
+    rule = catalogue.find("RDD111", catalogue.rules())
+    named = re.search(r"for the order above, ([\d, and]+) do\.", " ".join(rule.text.split()))
+    assert named
+    journal = read(rule.folder / "evidence.json").dont.trace.invocations[0].journal
+    steps = [entry.name for entry in journal if entry.type == "Command: Run"]
+    items = "['tea', 'cup', 'pot', 'tray', 'tea']"
+
+    def order(seed: str) -> list[str]:
+        command = [sys.executable, "-c", f"print(*set({items}))"]
+        said = subprocess.check_output(command, env={"PYTHONHASHSEED": seed}, text=True)
+        return [f"reserve {item}" for item in said.split()]
+
+    for seed in re.findall(r"\d+", named[1]):
+        assert order(seed) == steps, f"seed {seed}"
+    assert order("2") != steps
 
 
 @pytest.mark.parametrize(

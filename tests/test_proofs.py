@@ -7,7 +7,6 @@ import collections
 import dataclasses
 import difflib
 import functools
-import re
 import time
 
 import pytest
@@ -18,6 +17,7 @@ from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import Proof, load
 from restate_guide.lab.evidence import Proven, dumps, prove
 from tests.conftest import Lab
+from tests.fixes import queries
 
 RULES = catalogue.rules()
 
@@ -28,7 +28,7 @@ def proofs(lab: Lab) -> functools._lru_cache_wrapper[Proven]:
 
     @functools.cache
     def proven(rule: Rule) -> Proven:
-        proof = asking(load(rule.folder), queries(rule))
+        proof = asking(load(rule.folder), queries(rule.id))
         return lab.run(prove(lab.laboratory, proof, catalogue.questions(rule)))
 
     return proven
@@ -48,12 +48,6 @@ LOOKS_UP = {
 PATIENCE = 10.0  # seconds
 FOUND: dict[str, dict[str, list[int]]] = collections.defaultdict(dict)
 """How many rows each query of a rule's page found once the proof's calls were made, by snippet."""
-
-
-def queries(rule: Rule) -> list[str]:
-    """The queries on a page that can be asked as they stand, without an id to be put in."""
-    found = re.findall(r"^```sql\n(.*?)^```", rule.text, re.M | re.S)
-    return [sql for sql in found if "…" not in sql]
 
 
 def asking(proof: Proof, asked: list[str]) -> Proof:
@@ -124,7 +118,7 @@ def test_page_names_the_symptom_that_was_seen(
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("rule", grouped([rule for rule in RULES if queries(rule)]))
+@pytest.mark.parametrize("rule", grouped([rule for rule in RULES if queries(rule.id)]))
 def test_queries_of_the_page_find_the_dont_and_not_the_do(
     rule: Rule, proofs: functools._lru_cache_wrapper[Proven]
 ) -> None:

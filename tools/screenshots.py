@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from playwright.sync_api import sync_playwright
 
-from tests.browser import RULE, launch
+from tests.browser import RULE, Files, launch, serving
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "assets" / "screenshots"
@@ -35,30 +32,22 @@ TAKEN = (
 )
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 def main(site: Path = ROOT / "site") -> None:
     """Shows each page of a built site in Chromium, and keeps what is seen of it."""
-    handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        origin = f"http://127.0.0.1:{server.server_port}/"
-        with sync_playwright() as playwright:
-            browser = launch(playwright, "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
-            for taken in TAKEN:
-                with browser.new_context(
-                    viewport={"width": taken.width, "height": taken.height},
-                    color_scheme=taken.scheme,
-                ) as context:
-                    page = context.new_page()
-                    page.add_init_script("Math.random = () => 0.42")  # the quiz asks the same
-                    page.goto(origin + taken.url)
-                    page.screenshot(path=PICTURES / f"{taken.name}.png")
-            browser.close()
-        server.shutdown()
+    with serving(Files, site) as origin, sync_playwright() as playwright:
+        browser = launch(playwright, "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
+        for taken in TAKEN:
+            with browser.new_context(
+                viewport={"width": taken.width, "height": taken.height},
+                color_scheme=taken.scheme,
+            ) as context:
+                page = context.new_page()
+                page.add_init_script("Math.random = () => 0.42")  # the quiz asks the same
+                answer = page.goto(origin + taken.url)
+                if answer is None or not answer.ok:
+                    raise SystemExit(f"{site} has no page {taken.url!r}: `make build` makes it.")
+                page.screenshot(path=PICTURES / f"{taken.name}.png")
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -562,7 +562,8 @@ def without_noise(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
     It sets the result of a wait for a Unix socket that was cancelled in the same moment.
     """
-    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+    is_noise = isinstance(context.get("exception"), asyncio.InvalidStateError)
+    if not (is_noise and "Future.set_result" in context["message"]):
         loop.default_exception_handler(context)
 
 

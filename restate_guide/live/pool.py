@@ -103,8 +103,8 @@ class Runner:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             number, _, words = line.partition(b" ")
-            with self._lock:
-                heard = self._heard.get(int(number))
+            with self._lock:  # what is no run's, such as a print in a proof, is nobody's
+                heard = self._heard.get(int(number)) if number.isdigit() else None
             if heard is not None:
                 heard.put(words if words.strip() else END)
         with self._lock:

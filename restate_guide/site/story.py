@@ -268,8 +268,8 @@ class _Teller:
     def _asked_for(self, moment: Moment) -> Words:
         """How a command that isn't executed by the worker goes on."""
         if moment.within is not None:
-            step = named_entry(self._commands[moment.within])
-            return (" is asked for, inside ", *step)
+            step = self._commands.get(moment.within)  # the server may have refused it
+            return (" is asked for, inside ", *(named_entry(step) if step else ("a step",)))
         kind = moment.text.partition(" ")[0]
         return ({"Run": " is issued", "OneWayCall": " is sent"}.get(kind, " is asked for"),)
 
