@@ -48,7 +48,7 @@ def test_what_slept_in_the_process_begins_a_durable_sleep(lab: Lab) -> None:
 def test_what_was_given_up_is_resumed_on_the_fixed_code_and_charges_again(lab: Lab) -> None:
     """RDD405: what is paused goes on when it is resumed, on top of what its attempts have charged."""
     trace = resumed(lab, "sleep-not-durable", "Trials/start", "do").trace
-    assert trace.invocations[0].journal[-1].value == "ann is charged"
+    assert trace.invocations[0].result == "ann is charged"
     assert len(trace.rows["charges"]) == 4
 
 
@@ -264,7 +264,7 @@ def test_what_waits_on_the_old_timer_fits_the_code_with_the_limit(lab: Lab) -> N
         await in_proof.until_all_completed()
 
     trace = instead(lab, CHAPTER / "wait-for", prove, REPLAY_EVERY_AWAIT).trace
-    assert trace.invocations[0].journal[-1].value == "no offer"
+    assert trace.invocations[0].result == "no offer"
 
 
 @pytest.mark.parametrize("what", ["asyncio.timeout", "a call"])

@@ -145,8 +145,7 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
         await resume_on(in_proof, target)
 
     trace = instead(lab, rule, resume, snippet=impatient).trace
-    output = trace.invocations[0].journal[-1]
-    assert (output.type, output.value) == ("Command: Output", "letter-4")
+    assert trace.invocations[0].result == "letter-4"
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
@@ -181,7 +180,7 @@ def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "code-changed-in-flight", old_again).trace
     assert trace.effect_counts() == {"POST /reservations": 1, "POST /parcels": 1}
-    assert trace.invocations[0].journal[-1].value == "parcel-1"
+    assert trace.invocations[0].result == "parcel-1"
 
 
 def test_order_that_comes_after_the_flag_was_turned_is_checked(lab: Lab) -> None:

@@ -111,7 +111,7 @@ def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
         await in_proof.until_all_completed()
 
     trace = instead(lab, CHAPTER / "endless-handler", prove).trace
-    assert trace.invocations[0].journal[-1].value == {"failure": "cancelled", "code": 409}
+    assert trace.invocations[0].result == {"failure": "cancelled", "code": 409}
     assert trace.effect_counts()["POST /letters"] == 2
 
 

@@ -101,6 +101,14 @@ class Invocation:
     journal: tuple[Entry, ...]
     failures: tuple[Failure, ...]
 
+    @property
+    def result(self) -> Json:
+        """What it answered or failed with; None if it hasn't.
+
+        It need not stand last in the journal: a sleep that ends in that moment is written after it.
+        """
+        return next((each.value for each in self.journal if each.type == "Command: Output"), None)
+
 
 @dataclass(frozen=True)
 class Call:
