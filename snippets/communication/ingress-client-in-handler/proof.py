@@ -2,6 +2,7 @@
 
 from restate_guide.lab import (
     PLAIN,
+    REPLAY_EVERY_AWAIT,
     Aside,
     EffectRepeated,
     Holds,
@@ -20,6 +21,12 @@ ASIDES = {
         snippet="dont",
         stimulus=PLAIN,
         outcome=ONCE,
+    ),
+    "suspended": Aside(
+        "No crash is needed: an attempt that suspends and resumes calls once more, too.",
+        snippet="dont",
+        stimulus=REPLAY_EVERY_AWAIT,
+        outcome=EffectRepeated("POST /mails", times=2),
     ),
     "step": Aside(
         "In a step the call is made again if the worker dies before the step is journaled: "

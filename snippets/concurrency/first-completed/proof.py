@@ -5,6 +5,7 @@ import asyncio
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
+    REPLAY_EVERY_AWAIT,
     Aside,
     Holds,
     JournalMismatch,
@@ -24,6 +25,12 @@ ASIDES = {
         snippet="dont",
         stimulus=PLAIN,
         outcome=SENT,
+    ),
+    "suspended": Aside(
+        "No crash is needed: an attempt that suspends and resumes takes the road, too.",
+        snippet="dont",
+        stimulus=REPLAY_EVERY_AWAIT,
+        outcome=EXPECTED["dont"],
     ),
     "named": Aside(
         "Where the winner decides which step comes next, the same replay ends in RT0016.",

@@ -1,6 +1,14 @@
 """The worker is killed when the completion is in the journal. How often was it paid?"""
 
-from restate_guide.lab import PLAIN, Aside, EffectRepeated, Holds, Lab, crash_after_step
+from restate_guide.lab import (
+    PLAIN,
+    REPLAY_EVERY_AWAIT,
+    Aside,
+    EffectRepeated,
+    Holds,
+    Lab,
+    crash_after_step,
+)
 
 RULE = "RDD115"
 STIMULUS = crash_after_step("complete")
@@ -17,6 +25,12 @@ ASIDES = {
         snippet="dont",
         stimulus=PLAIN,
         outcome=ANSWERED,
+    ),
+    "suspended": Aside(
+        "No crash is needed: suspended at each await, the don't asks in all three attempts.",
+        snippet="dont",
+        stimulus=REPLAY_EVERY_AWAIT,
+        outcome=EffectRepeated("POST /completions", times=3),
     ),
 }
 
