@@ -7,6 +7,9 @@ import contextlib
 import http.server
 import json
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +23,7 @@ from restate_guide.catalogue import ROOT
 from restate_guide.live.app import LARGEST
 from tests.browser import launch
 from tests.conftest import apart
-from tests.served import IDLE, LIMIT, RULE, Json, Served, until
+from tests.served import IDLE, LIMIT, RULE, SETTINGS, Json, Served, until
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live")]
 
@@ -321,6 +324,19 @@ def test_a_server_that_ends_in_a_run_leaves_nothing_running(
             served.end(by)
         until(lambda: not served.descendants())
         until(lambda: not served.left())
+
+
+def test_a_taken_address_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mkdocs.yml").write_text(SETTINGS)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", address]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
+    assert ended.returncode == 1
+    told = ended.stdout + ended.stderr
+    assert f"Nothing can listen on {address}: Address already in use." in told
+    assert "ADDRESS=" in told and "Traceback" not in told
+    assert "Documentation built" not in told
 
 
 def test_guide_live_0_serves_pages_without_runs(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import Abort
 from mkdocs.livereload import LiveReloadServer
 
 from restate_guide.catalogue import ROOT
@@ -24,6 +26,29 @@ POLICY_PLACE = "<!-- policy -->"
 
 running: list[Live] = []
 """What this process serves: at most one."""
+commands: list[str] = []
+"""The command that was given, until its first build begins."""
+
+
+def on_startup(command: str, **_: Any) -> None:
+    """Notes the command."""
+    commands.append(command)
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Looks, before the first build, whether the address is free: MkDocs does so only after it.
+
+    Raises:
+        Abort: nothing can listen there.
+    """
+    if commands and commands.pop() == "serve":
+        try:
+            socket.create_server(config.dev_addr).close()
+        except OSError as error:
+            raise Abort(
+                f"Nothing can listen on {config.dev_addr}: {os.strerror(error.errno or 0)}.\n"
+                "For another port: make serve ADDRESS=127.0.0.1:8001"
+            ) from None
 
 
 def on_serve(server: LiveReloadServer, config: MkDocsConfig, **_: Any) -> LiveReloadServer:
