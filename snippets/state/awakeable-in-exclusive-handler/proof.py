@@ -18,7 +18,7 @@ async def prove(lab: Lab) -> None:
     ann = asyncio.create_task(lab.call("Purchases/buy", 900))
     await lab.until_effect(ASKED)
     bob = asyncio.create_task(lab.call("Purchases/buy", 20))
-    await lab.until_any(until(bob), lab.until_row(QUEUED))
+    await lab.until_any(asyncio.wait({bob}), lab.until_row(QUEUED))
     await asyncio.wait({bob}, timeout=0.5)
     if await lab.query(QUEUED) and not bob.done():
         # In the queue, and unanswered for as long: the manager hasn't decided yet.
@@ -27,7 +27,3 @@ async def prove(lab: Lab) -> None:
         await bob
     await lab.resolve_awakeable(lab.outside.ledger[0].body["reply_to"], "yes")
     await asyncio.gather(ann, bob)
-
-
-async def until(call: asyncio.Task[object]) -> None:
-    await asyncio.wait({call})

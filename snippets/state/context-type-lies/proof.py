@@ -21,7 +21,7 @@ async def prove(lab: Lab) -> None:
     await lab.until_effect(PICKUP)
     await lab.until_row(WAITING)
     asking = asyncio.create_task(lab.call("Parcels/p-7/status"))
-    await lab.until_any(until(asking), lab.until_row(QUEUED))
+    await lab.until_any(asyncio.wait({asking}), lab.until_row(QUEUED))
     await asyncio.wait({asking}, timeout=0.5)
     if await lab.query(QUEUED) and not asking.done():
         # In the queue, and unanswered for as long: the courier's answer is still held.
@@ -30,7 +30,3 @@ async def prove(lab: Lab) -> None:
         await asking
     answer.set()
     await asyncio.gather(dispatching, asking)
-
-
-async def until(call: asyncio.Task[object]) -> None:
-    await asyncio.wait({call})
