@@ -133,7 +133,9 @@ def pauses(lab: Lab, snippet: Path) -> list[float]:
 
 def test_pauses_of_a_step_with_a_limit_begin_at_50_milliseconds_and_double(lab: Lab) -> None:
     """RDD504: whatever those of the deployment are; the lab's are 20 milliseconds."""
-    first, second = pauses(lab, CHAPTER / "kill-skips-compensation" / "hurried.py")
+    hurried = CHAPTER / "kill-skips-compensation" / "hurried.py"
+    # The shortest of three: a pause can only be prolonged by what else the machine does.
+    first, second = map(min, zip(*(pauses(lab, hurried) for _ in range(3)), strict=True))
     assert 0.05 <= first < second
     assert second >= 0.1
 
