@@ -30,6 +30,14 @@ pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live")]
 DONT, DO = RULE.snippet("dont"), RULE.snippet("do")
 
 
+def crowd() -> float:
+    """How much longer than its processor time something takes now: 1.0 on an idle machine."""
+    began, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < 0.1:
+        pass
+    return (time.monotonic() - began) / (time.process_time() - used)
+
+
 def verdict(events: list[Json]) -> Json:
     return next(event for event in events if event["kind"] == "verdict")
 
@@ -65,7 +73,7 @@ def test_an_error_in_the_code_comes_with_its_line(served: Served) -> None:
 def test_a_run_begins_soon(served: Served) -> None:
     """Also the third of three in a row, for which no server is ready yet.
 
-    The best of up to five rounds counts: beside other tests, a round shows what they take as well.
+    Half a second, or what becomes of it where other processes want the processor too.
     """
     served.run()  # the runner has started
 
@@ -79,7 +87,7 @@ def test_a_run_begins_soon(served: Served) -> None:
             assert verdict(list(events))["harm"] == "there"
         return max(waited)
 
-    assert any(slowest_of_three() <= 0.5 for _ in range(5))
+    assert any(slowest_of_three() <= 0.5 * crowd() for _ in range(5))
 
 
 def test_run_after_run_leaves_the_server_as_it_was(served: Served) -> None:
