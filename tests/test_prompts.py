@@ -175,6 +175,16 @@ def test_a_batch_is_done_in_an_order_that_all_processes_agree_on(
     assert not any(failure.code == "RT0016" for failure in result.trace.failures())
 
 
+@server
+def test_nobody_is_told_of_a_batch_that_failed(lab: Lab, tmp_path: Path) -> None:
+    done = '    return f"{task.minutes} minutes for {task.owner}"\n'
+    refused = '    if task.owner == "bea":\n        raise restate.TerminalError("no paint", 409)\n'
+    snippet = changed(tmp_path, "prompts/batches", (done, refused + done))
+    result = run(lab, snippet, calling("Batch/monday/run", BATCH))
+    assert statuses(result) == [409]
+    assert result.trace.effect_counts() == {}
+
+
 # R1: fulfilment.py
 
 KEPT = {"PUT /reservations/order-1": 1, "PUT /charges/order-1": 1, "PUT /mails/order-1": 1}
@@ -205,6 +215,36 @@ def test_an_order_that_is_not_paid_is_undone_in_reverse(lab: Lab, stimulus: Stim
         ("PUT /reservations/order-1", 1),
         ("DELETE /charges/order-1", 1),
         ("DELETE /reservations/order-1", 1),
+    ]
+
+
+@server
+@pytest.mark.parametrize("slow", ["PUT /charges/order-1", "DELETE /charges/order-1"])
+def test_an_order_that_is_cancelled_is_undone_whole(lab: Lab, slow: str) -> None:
+    """While the charge is made, or while it is undone after a refusal."""
+
+    async def prove(lab: LabInProof) -> None:
+        if slow.startswith("DELETE"):
+            lab.outside.fail("PUT /charges/order-1", times=1, status=402)
+        held = lab.outside.hold(slow, at_most=20.0)
+        fulfilling = asyncio.create_task(lab.call("Fulfilment/order-1/run"))
+        await lab.until_effect(slow)
+        await lab.operate("cancel", "Fulfilment/order-1/run")
+        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
+        # Time enough for what comes next to overtake it.
+        undone = lab.until_effect("DELETE /reservations/order-1")
+        await lab.until_any(undone, asyncio.sleep(0.5))
+        assert lab.outside.ledger[-1].effect == slow
+        held.set()
+        await fulfilling
+
+    result = run(lab, FOLDER / "fulfilment.py", prove)
+    assert statuses(result) == [409]
+    undone = ["DELETE /charges/order-1", "DELETE /reservations/order-1"]
+    assert [received.effect for received in result.trace.effects] == [
+        "PUT /reservations/order-1",
+        "PUT /charges/order-1",
+        *undone,
     ]
 
 
@@ -245,13 +285,14 @@ def test_a_payment_is_called_back(lab: Lab, stimulus: Stimulus) -> None:
         await lab.until_row("select id from sys_journal where entry_type = 'Notification: Run'")
         if stimulus is not LATE_REPLAY:
             await lab.call("Orders/order-1/mark", "looked at")
+            await lab.call("Orders/order-1/status")
         await lab.resolve_awakeable(lab.outside.ledger[0].body["callback"], "receipt-7")
         await paying
 
     result = run(lab, FOLDER / "checkout.py", prove, stimulus)
     paid, *marked = answers(result)
     assert paid == "paid: receipt-7"
-    assert marked == ([] if stimulus is LATE_REPLAY else ["looked at"]), (
+    assert marked == ([] if stimulus is LATE_REPLAY else ["looked at", "looked at"]), (
         "its key was free meanwhile"
     )
     assert [state.value for state in result.trace.state] == ["paid: receipt-7"]

@@ -118,6 +118,7 @@ def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
 
     async def prove(lab: LabInProof) -> None:
         lab.outside.fail("POST /charges", times=99)
+        lab.outside.fail("POST /refunds", times=1, status=404)  # no such charge
         calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
         await lab.until_row("select id from sys_invocation where status = 'paused'")
         await lab.operate("cancel", "Tickets/buy")
@@ -127,7 +128,77 @@ def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
 
     result = run(lab, FOLDER / "tickets.py", prove)
     assert result.trace.rows["seats"] == []
-    assert result.trace.effect_counts() == {"POST /refunds": 1}
+    assert result.trace.effect_counts() == {}
+    assert not result.trace.failures() or result.trace.failures()[-1].command == 2
+
+
+ASKED = """def reserve(buyer: str, key: str) -> None:
+    httpx.put(f"{API_URL}/seats/12A", json=buyer, timeout=60)
+"""
+
+
+@server
+@pytest.mark.parametrize(
+    "stimulus",
+    [PLAIN, crash_after_step("undo reserve"), LATE_REPLAY],
+    ids=lambda s: s.title.replace(" ", "-"),
+)
+def test_saga_undoes_what_is_under_way_once_it_is_over(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus
+) -> None:
+    """The cancel is raised while the seat is being reserved."""
+    beside(tmp_path, "saga")
+    slow = ("def reserve(buyer: str, key: str) -> None:\n", ASKED)
+    snippet = changed(tmp_path, "recipes/tickets", slow)
+
+    async def prove(lab: LabInProof) -> None:
+        seat = lab.outside.hold("PUT /seats/12A", at_most=20.0)
+        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_effect("PUT /seats/12A")
+        await lab.operate("cancel", "Tickets/buy")
+        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
+        # Time enough for the undoing to overtake it.
+        undone = lab.until_row("select id from sys_journal where name = 'undo reserve'")
+        await lab.until_any(undone, asyncio.sleep(0.5))
+        seat.set()
+        await calling
+
+    result = run(lab, snippet, prove, stimulus)
+    assert message(result) == "cancelled"
+    assert result.trace.rows["seats"] == []
+    ended = [m.text for a in result.trace.invocations[0].attempts for m in a.moments]
+    assert ended.index("INSERT OR IGNORE INTO seats VALUES ('12A', 'ann', 'uuid-1')") < ended.index(
+        "DELETE FROM seats WHERE key = 'uuid-1'"
+    )
+
+
+@server
+@pytest.mark.parametrize("unwell", [False, True], ids=["slow", "paused"])
+def test_saga_is_undone_to_its_end_also_if_it_is_cancelled(lab: Lab, unwell: bool) -> None:
+    """Cancelled while the refund is slow, or while its bank is unwell and the saga is paused."""
+    refund = "POST /refunds"
+
+    async def prove(lab: LabInProof) -> None:
+        slow = lab.outside.hold(refund, at_most=20.0)
+        if unwell:
+            lab.outside.fail(refund, times=3)
+            slow.set()
+        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_effect(refund, times=3 if unwell else 1)
+        if unwell:
+            await lab.until_row("select id from sys_invocation where status = 'paused'")
+        await lab.operate("cancel", "Tickets/buy")
+        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
+        slow.set()
+        if unwell:
+            await lab.operate("resume", "Tickets/buy")
+        await lab.until_all_completed()
+        await calling
+
+    result = run(lab, FOLDER / "tickets.py", prove)
+    assert result.trace.invocations[0].result == {"code": 410, "failure": "the printer is gone"}
+    assert result.trace.rows["seats"] == []
+    assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
 
 
 @server
@@ -208,11 +279,26 @@ def test_fan_out_fail_fast_cancels_the_rest(lab: Lab, stimulus: Stimulus) -> Non
     assert {i.status for i in result.trace.invocations} == {"completed"}
 
 
+@server
+def test_a_booking_is_made_once_also_if_the_worker_dies_behind_it(lab: Lab, tmp_path: Path) -> None:
+    beside(tmp_path, "fan_out")
+    quick = ("timedelta(seconds=30)", "timedelta(seconds=0.1)")
+    snippet = changed(tmp_path, "recipes/quotes", quick)
+    stimulus = crash_after_effect("POST /bookings")
+    result = run(lab, snippet, priced({"air": 200}, "Quotes/compare"), stimulus)
+    assert answer(result) == [200]
+    assert result.trace.effect_counts() == {"POST /bookings": 1}
+
+
 # Timers
 
 
 @server
-@pytest.mark.parametrize("stimulus", [PLAIN, *REPLAYS], ids=lambda s: s.mode)
+@pytest.mark.parametrize(
+    "stimulus",
+    [PLAIN, *REPLAYS, crash_after_effect("POST /mails")],
+    ids=lambda s: s.title.replace(" ", "-"),
+)
 def test_sleep_until_wakes_then_and_not_before(lab: Lab, stimulus: Stimulus) -> None:
     due = 0.0
 
@@ -225,7 +311,9 @@ def test_sleep_until_wakes_then_and_not_before(lab: Lab, stimulus: Stimulus) -> 
     result = run(lab, FOLDER / "reminders.py", prove, stimulus)
     assert result.trace.measured == {"in time": True}
     assert result.trace.effect_counts() == {"POST /mails": 1}
-    assert result.trace.failures() == [] or stimulus is LATE_REPLAY
+    assert result.trace.failures() == [] or stimulus.crash_at or stimulus.crash_on_effect
+    asked, *_ = result.trace.invocations[0].journal[1:]
+    assert asked.type == "Command: Sleep", "an outage between clock and sleep makes it late"
 
 
 @server
@@ -300,6 +388,56 @@ def test_run_guard_knows_steps_by_keywords_and_scopes(
     result = run(lab, snippet, calling("Account/ann/note", "tea"), env=STRICT)
     said = result.trace.invocations[0].failures[0].message
     assert f"{refused} is called inside the step 'note'" in said
+
+
+@server
+@pytest.mark.parametrize(
+    ("target", "body", "change"),
+    [
+        (
+            "Account/ann/note",
+            "tea",
+            (
+                '    await ctx.run_typed("note", lambda: ctx.set("note", what))\n',
+                "    nap = ctx.sleep(timedelta(0))\n\n"
+                "    async def wait() -> None:\n        await nap\n\n"
+                '    await ctx.run_typed("note", wait)\n',
+            ),
+        ),
+        (
+            "Account/ann/look",
+            None,
+            (
+                "    return await ctx.object_call(total, key=ctx.key(), arg=None)\n",
+                "    sent = ctx.object_send(add, key=ctx.key(), arg=1)\n"
+                "    return await ctx.attach_invocation(await sent.invocation_id(), int)\n",
+            ),
+        ),
+    ],
+    ids=["a future that was started before", "a send that one attaches to"],
+)
+def test_what_the_guards_do_not_see_hangs(
+    lab: Lab, tmp_path: Path, target: str, body: Any, change: tuple[str, str]
+) -> None:
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    imported = (
+        "import restate\nfrom run_guard",
+        "from datetime import timedelta\n\nimport restate\nfrom run_guard",
+    )
+    snippet = changed(tmp_path, "recipes/accounts", change, imported)
+
+    async def prove(lab: LabInProof) -> None:
+        calling = asyncio.create_task(lab.call(target, body))
+        await lab.until_row(f"select id from sys_invocation where target = '{target}'")
+        await lab.until_still(1.0)
+        assert not calling.done()
+        await lab.operate("kill", target)
+        await lab.until_all_completed()
+        await calling
+
+    result = run(lab, snippet, prove, env=STRICT)
+    assert result.trace.failures() == []
+    assert {i.result["failure"] for i in result.trace.invocations if i.result} <= {"killed"}
 
 
 @server
@@ -426,8 +564,8 @@ def test_idempotency_key_takes_what_names_the_event(
     recipes: Callable[..., ModuleType], value: str | int
 ) -> None:
     keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
-    key = keys.idempotency_key("charge", order=value, attempt=1)
-    assert key == f"charge:attempt=1:order={value}"
+    key = keys.idempotency_key("charge", order=value, part=1)
+    assert key == f"charge:order={value}:part=1"
 
 
 def test_idempotency_keys_of_two_events_differ_whatever_is_in_their_fields(
@@ -436,7 +574,8 @@ def test_idempotency_keys_of_two_events_differ_whatever_is_in_their_fields(
     key = recipes("idempotency_key", RESTATE_GUARDS="strict").idempotency_key
     assert key("charge", a="x:b=y") != key("charge", a="x", b="y")
     assert key("charge", a="x%3Ab") != key("charge", a="x:b")
-    assert key("charge", order="ä").isascii(), "it goes into a header"
+    assert key("charge:a=x", b="y") != key("charge", a="x", b="y")
+    assert key("gebühr", order="ä").isascii(), "it goes into a header"
 
 
 def test_idempotency_key_without_fields_is_refused(recipes: Callable[..., ModuleType]) -> None:

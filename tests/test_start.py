@@ -108,7 +108,7 @@ def test_the_page_is_what_a_reader_sees(folder: Path) -> None:
         return (folder / f"{name}.txt").read_text()
 
     def journal() -> list[tuple[int, str, str]]:
-        sql = "SELECT index, entry_type, name FROM sys_journal"
+        sql = "SELECT index, entry_type, name FROM sys_journal ORDER BY id, index"
         assert sql in PAGE
         asked = httpx.post(
             f"http://127.0.0.1:{admin}/query",

@@ -10,7 +10,7 @@ import pytest
 
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import Result
+from restate_guide.lab import Result, crash_after_effect
 from tests.bare import run
 from tests.conftest import Lab
 from tests.fixes import changed
@@ -60,6 +60,20 @@ def test_signals_are_kept_before_the_wait_and_each_is_taken_once(
     collected, *told = answers(run(lab, snippet, prove))
     assert collected == (200, ["by card", "by invoice"])
     assert [status for status, _ in told] == [200, 200]
+
+
+def test_a_bill_is_sent_once_also_if_the_worker_dies_behind_it(lab: Lab) -> None:
+    async def prove(lab: LabInProof) -> None:
+        collecting = asyncio.create_task(lab.call("Orders/collect", "order-1"))
+        await lab.until_result("Run bill")
+        invocation = lab.outside.ledger[0].body["answer to"]
+        for by in ("card", "invoice"):
+            await lab.call("Orders/paid", [invocation, by])
+        await collecting
+
+    result = run(lab, FOLDER / "signals.py", prove, crash_after_effect("POST /bills"))
+    assert answers(result)[0] == (200, ["card", "invoice"])
+    assert result.trace.effect_counts() == {"POST /bills": 1}
 
 
 def test_a_promise_is_kept_before_the_wait_and_refuses_a_second_answer(lab: Lab) -> None:

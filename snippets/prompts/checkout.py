@@ -30,6 +30,11 @@ async def mark(ctx: restate.ObjectContext, status: str) -> str:
     return status
 
 
+@orders.handler(kind="shared")
+async def status(ctx: restate.ObjectSharedContext) -> str | None:
+    return await ctx.get("status", type_hint=str)
+
+
 @checkout.handler()
 async def pay(ctx: restate.Context, order: str) -> str:
     callback, paid = ctx.awakeable(type_hint=str)

@@ -1,11 +1,14 @@
 """Fulfils an order, or undoes all of it; what may have been done is noted before it is."""
 
 import os
+from datetime import timedelta
+from typing import Any
 
 import httpx
 import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
+LIMIT = restate.RunOptions[None](max_duration=timedelta(minutes=5))
 
 mails = restate.Service("Mails")
 fulfilment = restate.Workflow("Fulfilment")
@@ -24,6 +27,16 @@ def delete(what: str, order: str) -> None:
         response.raise_for_status()
 
 
+async def ended(step: restate.RestateDurableFuture[Any]) -> None:
+    """Waits until a step is over: a cancel is raised here, but doesn't stop it."""
+    while True:
+        try:
+            await restate.gather(step)
+            return
+        except restate.TerminalError:
+            continue
+
+
 @mails.handler()
 async def confirm(ctx: restate.Context, order: str) -> None:
     await ctx.run_typed("mail", put, what="mails", order=order)
@@ -31,14 +44,18 @@ async def confirm(ctx: restate.Context, order: str) -> None:
 
 @fulfilment.main()
 async def run(ctx: restate.WorkflowContext) -> str:
-    order, begun = ctx.key(), list[str]()
+    order, begun = ctx.key(), dict[str, restate.RestateDurableFuture[None]]()
     try:
         for what in ("reservations", "charges"):
-            begun.append(what)
-            await ctx.run_typed(what, put, what=what, order=order)
+            begun[what] = ctx.run_typed(what, put, LIMIT, what=what, order=order)
+            await restate.gather(begun[what])
+            await begun[what]
     except restate.TerminalError:
-        for what in reversed(begun):
-            await ctx.run_typed(f"undo {what}", delete, what=what, order=order)
+        for what, step in reversed(begun.items()):
+            await ended(step)  # else it could act after its undoing
+            undoing = ctx.run_typed(f"undo {what}", delete, what=what, order=order)
+            await ended(undoing)
+            await undoing
         raise
     ctx.service_send(confirm, order)
     return f"{order} is paid"

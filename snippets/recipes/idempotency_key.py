@@ -24,7 +24,7 @@ def idempotency_key(
 ) -> str:
     """The key of one business event: the same whenever the same is asked for, and no other's.
 
-        idempotency_key("charge", order="order-7", attempt=1)  # charge:attempt=1:order=order-7
+        idempotency_key("charge", order="order-7", part=1)  # charge:order=order-7:part=1
 
     Args:
         event: what is done once.
@@ -57,4 +57,4 @@ def idempotency_key(
                 )
     quoted = {name: quote(str(fields[name]), safe="") for name in sorted(fields)}
     named = (f"{name}={value}" for name, value in quoted.items())
-    return ":".join((event, *named))
+    return ":".join((quote(event, safe=""), *named))

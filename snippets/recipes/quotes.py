@@ -18,8 +18,9 @@ def price(carrier: str) -> int:
     return int(response.raise_for_status().json())
 
 
-def book(carrier: str) -> None:
-    httpx.post(f"{API_URL}/bookings", json=carrier).raise_for_status()
+def book(carrier: str, key: str) -> None:
+    url, headers = f"{API_URL}/bookings", {"idempotency-key": key}
+    httpx.post(url, json=carrier, headers=headers).raise_for_status()
 
 
 @carriers.handler()
@@ -29,7 +30,7 @@ async def quote(ctx: restate.Context, carrier: str) -> int:
         raise restate.TerminalError(f"{carrier} is on strike", status_code=409)
     if found > 100:
         await ctx.sleep(timedelta(seconds=30))
-        await ctx.run_typed("book", book, carrier=carrier)
+        await ctx.run_typed("book", book, carrier=carrier, key=str(ctx.uuid()))
     return found
 
 

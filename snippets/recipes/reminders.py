@@ -14,21 +14,22 @@ reminders = restate.Service("Reminders")
 people = restate.Service("People")
 
 
-def post(what: str) -> None:
-    httpx.post(f"{API_URL}/{what}").raise_for_status()
+def post(what: str, key: str) -> None:
+    headers = {"idempotency-key": key}
+    httpx.post(f"{API_URL}/{what}", headers=headers).raise_for_status()
 
 
 @reminders.handler()
 async def remind(ctx: restate.Context, at: float) -> float:
     await sleep_until(ctx, datetime.fromtimestamp(at, UTC))
-    await ctx.run_typed("mail", post, what="mails")
+    await ctx.run_typed("mail", post, what="mails", key=str(ctx.uuid()))
     return await ctx.time()
 
 
 @people.handler()
 async def answer(ctx: restate.Context, seconds: float) -> str:
     await ctx.sleep(timedelta(seconds=seconds))
-    await ctx.run_typed("reply", post, what="replies")
+    await ctx.run_typed("reply", post, what="replies", key=str(ctx.uuid()))
     return "yes"
 
 

@@ -19,7 +19,10 @@ GUARDED = (
     "signal", "resolve_signal", "reject_signal", "scope",
     "cancel_invocation", "attach_invocation",
 )  # fmt: skip
-"""What issues a command or draws from the invocation's randomness; a promise got before isn't seen."""
+"""What issues a command or draws from the invocation's randomness.
+
+Not seen is what was got before: a promise, a scope, a future that the step awaits.
+"""
 
 step: contextvars.ContextVar[str | None] = contextvars.ContextVar("step", default=None)
 """Name of the step whose action is running here; None in the handler's own code."""

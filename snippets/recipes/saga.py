@@ -1,7 +1,9 @@
 """A saga: each compensation is registered before its action, and all are undone in reverse."""
 
+import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
-from functools import partial
+from functools import partial, wraps
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -26,6 +28,9 @@ class Saga:
     What ends the invocation for good begins the way back: a `TerminalError` that leaves the block,
     an operator's cancel too, or an error of your own that is raised `from` one. Everything else is
     a hiccup, or a suspension: the handler comes here again.
+
+    A cancel doesn't stop an action that is under way: it is waited for, and undone then. Nor does
+    one stop the undoing; only a kill does.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Saga:
         self._ctx = ctx
         self._options = options or restate.RunOptions()
         self._undo: list[tuple[str, Callable[[], object]]] = []
+        self._acting: asyncio.Future[Any] | None = None
 
     @overload
     async def step(
@@ -86,7 +92,22 @@ class Saga:
             restate.TerminalError: the action failed for good.
         """
         self._undo.append((name, partial(undo, *args, **kwargs)))
-        return await self._ctx.run_typed(name, action, self._options, *args, **kwargs)
+        watched = self._watched(action)
+        return await self._ctx.run_typed(name, watched, self._options, *args, **kwargs)
+
+    def _watched(self, action: Callable[..., Any]) -> Callable[..., Any]:
+        """The action, of which the saga knows whether it is under way."""
+
+        @wraps(action)
+        async def watched(*args: Any, **kwargs: Any) -> Any:
+            if inspect.iscoroutinefunction(action):
+                acting = action(*args, **kwargs)
+            else:
+                acting = asyncio.to_thread(action, *args, **kwargs)
+            self._acting = asyncio.ensure_future(acting)
+            return await self._acting
+
+        return watched
 
     async def __aenter__(self) -> "Saga":
         return self
@@ -106,10 +127,14 @@ class Saga:
         final = _final(error)
         if final is None:
             return
+        if self._acting:  # after a cancel: it must not act after its undoing
+            await asyncio.wait([self._acting])
         left = []
         for name, undo in reversed(self._undo):
+            undoing = self._ctx.run_typed(f"undo {name}", undo)
+            await _ended(undoing)
             try:
-                await self._ctx.run_typed(f"undo {name}", undo)
+                await undoing
             except restate.TerminalError as failure:
                 left.append(f"{name} ({failure.message})")
         if left:
@@ -117,6 +142,16 @@ class Saga:
                 f"{final.message}; not undone: {', '.join(left)}",
                 status_code=final.status_code,
             ) from error
+
+
+async def _ended(step: restate.RestateDurableFuture[Any]) -> None:
+    """Waits until a step is over, whatever is cancelled meanwhile."""
+    while True:
+        try:
+            await restate.gather(step)
+            return
+        except restate.TerminalError:
+            continue  # the cancel's, not the step's: that is raised where its result is taken
 
 
 def _final(error: BaseException | None) -> restate.TerminalError | None:

@@ -12,7 +12,8 @@ orders = restate.Service("Orders")
 
 def bill(order: str, answer_to: str) -> str:
     body = {"order": order, "answer to": answer_to}
-    response = httpx.post(f"{API_URL}/bills", json=body)
+    headers = {"idempotency-key": answer_to}  # one bill for each invocation
+    response = httpx.post(f"{API_URL}/bills", json=body, headers=headers)
     return str(response.raise_for_status().json()["id"])
 
 
