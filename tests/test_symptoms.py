@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from restate_guide.site.book import open_book
 from restate_guide.site.words import symptoms
 from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import instead
+from tests.fixes import changed, instead
 
 PAGES = catalogue.symptom_pages()
 BOOK = open_book(ROOT)
@@ -116,3 +117,29 @@ def test_a_delayed_send_holds_no_key(lab: Lab) -> None:
 
     run(lab, folder / "do.py", prove)
     assert found == {"all": ["scheduled"], "page": []}
+
+
+@pytest.mark.server
+def test_a_listed_service_tells_which_of_its_handlers_are_private(lab: Lab, tmp_path: Path) -> None:
+    """Served without identity: the query lists a service, whose handlers may be closed one by one."""
+    rule = "operations/internal-service-public"
+    closed = ("@refunds.handler()", "@refunds.handler(ingress_private=True)")
+    served: dict[str, bool] = {}
+
+    async def prove(in_proof: LabInProof) -> None:
+        (sql,) = re.findall(
+            r"^```sql\n(.*?)^```",
+            next(p for p in PAGES if p.name == "served-unverified").page.read_text(),
+            re.M | re.S,
+        )
+        listed = {row["name"] for row in await in_proof.query(sql)}
+        assert "Refunds" in listed
+        for name in listed:
+            told = await in_proof.admin("GET", f"/services/{name}")
+            served.update({each["name"]: each["public"] for each in told["handlers"]})
+        await in_proof.call("Refunds/refund", "order-1")
+
+    snippet = changed(tmp_path, f"{rule}/dont", closed)
+    trace = instead(lab, ROOT / "snippets" / rule, prove, snippet=snippet).trace
+    assert served == {"refund": False, "claim": True}
+    assert [call.status for call in trace.calls] == [400]

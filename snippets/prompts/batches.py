@@ -34,7 +34,8 @@ async def perform(ctx: restate.Context, task: Task) -> str:
 async def run(ctx: restate.WorkflowContext, batch: Batch) -> dict[str, str]:
     calls = {name: ctx.service_call(perform, t) for name, t in batch.tasks.items()}
     await restate.gather(*calls.values())
-    done = {name: await call for name, call in calls.items()}  # raises if one has failed
+    # Raises if one has failed: gather does not.
+    done = {name: await call for name, call in calls.items()}
     owners = {task.owner for task in batch.tasks.values()}
     for owner in sorted(owners):  # a dict keeps its order, a set doesn't
         await ctx.run_typed(f"tell {owner}", tell, owner=owner)
