@@ -33,6 +33,7 @@ from tests.fixes import (
     SNIPPETS,
     afterwards,
     changed,
+    deployment,
     instead,
     queries,
     resume_on,
@@ -141,6 +142,45 @@ def test_set_of_the_same_order_goes_on(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "unordered-iteration", fix).trace
     assert trace.effect_counts() == {"POST /reservations": 4}
+
+
+def test_old_code_is_registered_before_the_fix(lab: Lab) -> None:
+    """RDD111: what is stuck is resumed on it by its id, and new orders go to the fix."""
+    target = "Orders/fulfil"
+
+    async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        # The third process has the seed of the first.
+        await in_proof.deploy("dont")
+        old = await deployment(in_proof, "Orders")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment=old) == 200
+        await until_status(in_proof, target, "completed")
+        fixed = await deployment(in_proof, "Orders")
+        assert fixed != old
+        await in_proof.call(target, ["tea"])
+        pinned = await in_proof.query("select pinned_deployment_id from sys_invocation")
+        assert sorted(row["pinned_deployment_id"] for row in pinned) == sorted([old, fixed])
+
+    trace = afterwards(lab, CHAPTER / "unordered-iteration", fix).trace
+    assert trace.effect_counts() == {"POST /reservations": 5}
+
+
+def test_fix_that_was_registered_first_is_registered_once_more(lab: Lab) -> None:
+    """RDD111: else new orders go to the old code; without `force` nothing changes."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.deploy("do")
+        fixed = await deployment(in_proof, "Orders")
+        await in_proof.deploy("dont")
+        assert await deployment(in_proof, "Orders") != fixed
+        uri = (await in_proof.admin("GET", f"/deployments/{fixed}"))["uri"]
+        await in_proof.admin("POST", "/deployments", {"uri": uri})
+        assert await deployment(in_proof, "Orders") != fixed
+        await in_proof.admin("POST", "/deployments", {"uri": uri, "force": True})
+        assert await deployment(in_proof, "Orders") == fixed
+
+    instead(lab, CHAPTER / "unordered-iteration", fix, PLAIN)
 
 
 def test_the_seeds_on_the_page_give_the_order_in_the_journal() -> None:
@@ -326,7 +366,7 @@ def replaced(lab: Lab, slug: str, folder: Path, promise: Holds) -> str:
 
 
 def test_price_that_is_lost_is_not_charged(lab: Lab, tmp_path: Path) -> None:
-    """RDD113: who has looked up and not charged yet is found by the page's query, and killed."""
+    """RDD113: who has looked up and not begun to charge is found by the page's query, and killed."""
     target = "Checkout/pay"
     (query,) = queries("RDD113")
     snippet = changed(
@@ -344,9 +384,66 @@ def test_price_that_is_lost_is_not_charged(lab: Lab, tmp_path: Path) -> None:
         in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
         calling = asyncio.create_task(in_proof.call(target, "tea"))
         await in_proof.until_row(query)
+        assert [row["charge_begun"] for row in await in_proof.query(query)] == [0]
         assert await in_proof.operate("kill", target) == 200
         await calling
         assert not await in_proof.query(query)
 
     trace = instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN, snippet).trace
     assert "POST /charges" not in trace.effect_counts()
+
+
+def test_charge_that_was_refused_is_tried_again_with_nothing(lab: Lab) -> None:
+    """RDD113: the page's query finds it, with a charge that has begun."""
+    (query,) = queries("RDD113")
+    charged = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
+        in_proof.outside.fail("POST /charges", times=3)
+        await in_proof.call("Checkout/pay", "tea")
+        await until_status(in_proof, "Checkout/pay", "paused")
+        assert [row["charge_begun"] for row in await in_proof.query(query)] == [1]
+        sent = [each for each in in_proof.outside.ledger if each.effect == "POST /charges"]
+        charged.extend(each.body["cents"] for each in sent)
+
+    instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN)
+    assert charged == [4200, 0, 0]
+
+
+def test_step_of_another_name_stops_the_old_journal(lab: Lab, tmp_path: Path) -> None:
+    """RDD113: under the old name, the fixed code in place charges `None`."""
+    slug = "closure-written-in-run"
+    dont = changed(tmp_path, f"determinism/{slug}/dont")
+    changed(tmp_path, f"determinism/{slug}/do", ('"look up"', '"look up the price"'))
+    stimulus = dataclasses.replace(crash_after_step("look up"), successor="do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / slug).prove(in_proof)
+
+    result = instead(lab, CHAPTER / slug, prove, stimulus, dont)
+    assert result.outcome.kind == "journal-mismatch"
+    assert "POST /charges" not in result.trace.effect_counts()
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one after the other", "gathered"])
+def test_steps_that_are_awaited_later(lab: Lab, together: bool, tmp_path: Path) -> None:
+    """RDD114: does the second act while the first one waits for its answer?"""
+    gather = "    _, charged = await restate.gather(reserving, charging)\n    return await charged\n"
+    each = "    await reserving\n    return await charging\n"
+    changes = [(each, gather)] if together else []
+    snippet = changed(tmp_path, "determinism/step-not-awaited/later", *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        answer = in_proof.outside.hold("POST /reservations", at_most=20.0)
+        selling = asyncio.create_task(in_proof.call("Tickets/sell", "seat-7"))
+        await in_proof.until_effect("POST /reservations")
+        if together:
+            await in_proof.until_effect("POST /charges")
+        else:
+            await in_proof.until_still(0.5)
+            assert [each.effect for each in in_proof.outside.ledger] == ["POST /reservations"]
+        answer.set()
+        assert await selling == "charge-1"
+
+    instead(lab, CHAPTER / "step-not-awaited", prove, snippet=snippet)
