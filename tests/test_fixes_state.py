@@ -21,7 +21,15 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, changed, instead, queries, resume_on
+from tests.fixes import (
+    SNIPPETS,
+    changed,
+    deployment,
+    instead,
+    queries,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "state"
 
@@ -111,20 +119,57 @@ def test_vote_that_came_in_as_shared_stays_shared(lab: Lab) -> None:
     assert [state.value for state in trace.state] == [1]
 
 
-def test_paused_vote_resumes_on_one_that_sends_it_on(lab: Lab, tmp_path: Path) -> None:
-    """RDD202: still shared, it reads as before, and sends the vote on."""
+COUNT = """@polls.handler()
+async def count(ctx: restate.ObjectContext, choice: str) -> None:
+    votes = await ctx.get(choice, type_hint=int)
+    ctx.set(choice, 1 if votes is None else votes + 1)
+
+
+"""
+
+
+@pytest.mark.parametrize("has_count", [True, False], ids=["count", "no count"])
+def test_paused_vote_resumes_on_one_that_sends_it_on(
+    lab: Lab, has_count: bool, tmp_path: Path
+) -> None:
+    """RDD202: still shared, it reads as before; what it sends goes to the fix, which was registered last."""
     changed(tmp_path, "state/write-in-shared-handler/dont")
     send = "    ctx.object_send("
-    read = ("    ctx.object_send(", f"    await ctx.get(choice, type_hint=int)\n{send}")
+    read = (send, f"    await ctx.get(choice, type_hint=int)\n{send}")
     changed(tmp_path, "state/write-in-shared-handler/send", read)
+    vote = "@polls.handler()\nasync def vote"
+    counting = [(vote, f"{COUNT}{vote}")] if has_count else []
+    changed(tmp_path, "state/write-in-shared-handler/do", *counting)
+    target = "Polls/lunch/vote"
 
     async def prove(in_proof: LabInProof) -> None:
-        await in_proof.call("Polls/lunch/vote", "tea")
-        await resume_on(in_proof, "Polls/lunch/vote", "send")
-        await in_proof.until_all_completed()
+        await in_proof.call(target, "tea")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("send")
+        rescue = await deployment(in_proof, "Polls")
+        await in_proof.deploy("do")
+        if has_count:
+            assert await in_proof.operate("resume", target, deployment=rescue) == 200
+            await in_proof.until_all_completed()
+            assert await in_proof.call(target, "tea") == 2
+        else:
+            await kill_what_pauses_again(in_proof, target, deployment=rescue)
 
     trace = run(lab, "write-in-shared-handler", prove, snippet=tmp_path / "dont.py").trace
-    assert [state.value for state in trace.state] == [1]
+    assert [state.value for state in trace.state] == ([2] if has_count else [])
+
+
+def test_version_that_sends_votes_on_serves_the_new_ones_too(lab: Lab) -> None:
+    """RDD202: as long as it was registered last, nobody is told how many votes there are."""
+    target = "Polls/lunch/vote"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.deploy("do")
+        await in_proof.deploy("send")
+        assert await in_proof.call(target, "tea") == "thank you for tea"
+        await in_proof.until_all_completed()
+
+    run(lab, "write-in-shared-handler", prove)
 
 
 def test_reader_that_is_deployed_as_shared_passes_the_queue(lab: Lab) -> None:
