@@ -396,7 +396,7 @@ def test_price_that_is_lost_is_not_charged(lab: Lab, tmp_path: Path) -> None:
 def test_charge_that_was_refused_is_tried_again_with_nothing(lab: Lab) -> None:
     """RDD113: the page's query finds it, with a charge that has begun."""
     (query,) = queries("RDD113")
-    charged = []
+    charged: list[int] = []
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
@@ -429,7 +429,8 @@ def test_step_of_another_name_stops_the_old_journal(lab: Lab, tmp_path: Path) ->
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "gathered"])
 def test_steps_that_are_awaited_later(lab: Lab, together: bool, tmp_path: Path) -> None:
     """RDD114: does the second act while the first one waits for its answer?"""
-    gather = "    _, charged = await restate.gather(reserving, charging)\n    return await charged\n"
+    gathered = "_, charged = await restate.gather(reserving, charging)"
+    gather = f"    {gathered}\n    return await charged\n"
     each = "    await reserving\n    return await charging\n"
     changes = [(each, gather)] if together else []
     snippet = changed(tmp_path, "determinism/step-not-awaited/later", *changes)

@@ -20,6 +20,7 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab.trace import Trace
 from tests.conftest import Lab
 from tests.fixes import (
     SNIPPETS,
@@ -349,6 +350,80 @@ def test_step_that_a_comparison_led_to_is_not_asked_for_any_more(lab: Lab, tmp_p
 
     outcome = instead(lab, CHAPTER / slug, prove, stimulus, compare).outcome
     assert outcome.kind == "journal-mismatch"
+
+
+AS_DICT = "'dict' object has no attribute 'city'"
+NOT_WRITTEN = "Object of type Address is not JSON serializable"
+
+
+def has_failed_with(trace: Trace, error: str) -> bool:
+    failures = [failure for i in trace.invocations for failure in i.failures]
+    return any(error in failure.message for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("kept", "hint", "city", "error"),
+    [
+        ("[address.model_dump()]", "list[Address]", "address[0].city", AS_DICT),
+        ("dict(x=address.model_dump())", "dict[str, Address]", "address['x'].city", AS_DICT),
+        ("[address]", "list[Address]", "address[0].city", NOT_WRITTEN),
+        ("Book(all=[address])", "Book", "address.all[0].city", None),
+    ],
+    ids=["list", "dict", "list of models", "model"],
+)
+def test_hint_is_the_class_itself(
+    lab: Lab, kept: str, hint: str, city: str, error: str | None, tmp_path: Path
+) -> None:
+    """RDD209: of what is in a list or a dict, no models are made; of what is in a model, they are."""
+    do = changed(
+        tmp_path,
+        "state/get-without-type-hint/do",
+        ("customers = ", "class Book(BaseModel):\n    all: list[Address]\n\n\ncustomers = "),
+        ('ctx.set("address", address)', f'ctx.set("address", {kept})'),
+        ("type_hint=Address", f"type_hint={hint}"),
+        ("{address.city}", f"{{{city}}}"),
+    )
+    proof = load(CHAPTER / "get-without-type-hint")
+    trace = run(lab, "get-without-type-hint", proof.prove, snippet=do).trace
+    if error is None:
+        assert trace.calls[-1].answer == "ann, Ely"
+    else:
+        assert has_failed_with(trace, error)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "city", "is_built"),
+    [
+        ("Address", "address.city", True),
+        ("Address | None", "address.city", True),
+        ("list[Address]", "address[0].city", False),
+        ("Plain", "address.city", False),
+    ],
+    ids=["model", "optional", "list", "dataclass"],
+)
+def test_parameter_is_built_if_it_is_a_model(
+    lab: Lab, annotation: str, city: str, is_built: bool, tmp_path: Path
+) -> None:
+    """RDD209: not what is in a list, and no dataclass."""
+    plain = "@dataclass\nclass Plain:\n    city: str\n\n\ncustomers = "
+    do = changed(
+        tmp_path,
+        "state/get-without-type-hint/do",
+        ("import restate\n", "from dataclasses import dataclass\n\nimport restate\n"),
+        ("customers = ", plain),
+        ("address: Address) -> str", f"address: {annotation}) -> str"),
+        ('ctx.set("address", address)', f"city = {city}"),
+        ('return "moved"', "return city"),
+    )
+    address = {"street": "Mill Lane 1", "city": "Ely"}
+
+    async def prove(in_proof: LabInProof) -> None:
+        sent = [address] if annotation.startswith("list") else address
+        await in_proof.call("Customers/ann/move", sent)
+
+    trace = run(lab, "get-without-type-hint", prove, snippet=do).trace
+    assert (trace.calls[0].answer == "Ely") == is_built
+    assert has_failed_with(trace, AS_DICT) == (not is_built)
 
 
 def test_zero_that_was_loaded_lazily_is_not_found(lab: Lab, tmp_path: Path) -> None:
