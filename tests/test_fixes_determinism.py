@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
+import multiprocessing
+import random
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from queue import SimpleQueue
@@ -325,6 +331,44 @@ def test_step_in_a_thread_takes_the_place_of_one_in_the_loop(lab: Lab) -> None:
     promise = Holds(["October"])
     rule = CHAPTER / "blocking-the-event-loop"
     assert instead(lab, rule, prove, stimulus, promise=promise).outcome.kind == "holds"
+
+
+def median(numbers: list[int]) -> int:
+    return sorted(numbers)[len(numbers) // 2]
+
+
+def length(numbers: list[int]) -> int:
+    return len(json.dumps(numbers))
+
+
+@pytest.mark.parametrize("work", [median, length], ids=["sorted", "json.dumps"])
+def test_thread_is_no_cure_for_a_calculation(work: Callable[[list[int]], int]) -> None:
+    """RDD117: the loop stands still for nearly all of it; with another process it goes on."""
+    data = random.Random(1).choices(range(10**9), k=1_500_000)
+
+    async def longest_stop(executor: Executor) -> float:
+        """How much of the time of the calculation the loop stood still at one go."""
+        working = asyncio.get_running_loop().run_in_executor(executor, work, data)
+        began = last = time.monotonic()
+        longest = 0.0
+        while not working.done():
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.monotonic() - last)
+            last = time.monotonic()
+        await working
+        return longest / (last - began)
+
+    async def measure() -> None:
+        processes = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        with ThreadPoolExecutor(1) as threads, processes:
+            in_thread = await longest_stop(threads)
+            await asyncio.get_running_loop().run_in_executor(processes, work, [1])
+            # On a busy machine the loop may stand still for want of a CPU: the best of three.
+            in_process = min([await longest_stop(processes) for _ in range(3)])
+        assert in_thread > 0.5
+        assert in_process < in_thread / 2
+
+    asyncio.run(measure())
 
 
 @pytest.mark.parametrize(("on", "written"), [("queue handler", 0), ("listener's handler", 1)])
