@@ -34,6 +34,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.evidence import read
+from restate_guide.lab.outside import Received
 from tests.conftest import Lab
 from tests.fixes import (
     SNIPPETS,
@@ -263,6 +264,79 @@ def test_new_draw_shifts_those_that_come_after_it(
     changed(tmp_path, f"determinism/{slug}/dont", dont)
     changed(tmp_path, f"determinism/{slug}/do", ("key = str(ctx.uuid())", fixed), do)
     assert replaced(lab, slug, tmp_path, Holds([""], {"POST /charges": 1})) == outcome
+
+
+LOOK_UP = """def look_up(order: str) -> str:
+    return str(httpx.get(f"{API_URL}/charges/{order}").json()["id"])
+
+
+"""
+
+
+def with_a_look_up(folder: Path, own_step: bool) -> Path:
+    """The don't of RDD102, which asks the bank for a charge of the order before it charges."""
+    step = 'return await ctx.run_typed("charge"'
+    asks = '    found = await ctx.run_typed("look up", look_up, order=order)\n    if found:'
+    changes = (
+        [
+            ("@checkout", f"{LOOK_UP}@checkout"),
+            (f"    {step}", f"{asks}\n        return found\n    {step}"),
+        ]
+        if own_step
+        else [
+            ("def charge", f"{LOOK_UP}def charge"),
+            (
+                "    response = ",
+                "    found = look_up(order)\n    if found:\n        return found\n    response = ",
+            ),
+        ]
+    )
+    return changed(folder, "determinism/run-action-not-idempotent/dont", *changes)
+
+
+def let_the_bank_find_charges(in_proof: LabInProof) -> None:
+    """Has the bank know a charge of order-1 from the moment at which it has taken the money."""
+    bank = in_proof.outside
+    bank.answers["GET /charges/order-1"] = {"id": ""}
+    receive = bank.on_received
+
+    async def remember(received: Received) -> None:
+        if received.effect == "POST /charges":
+            bank.answers["GET /charges/order-1"] = {"id": "charge-1"}
+        await receive(received)
+
+    bank.on_received = remember
+
+
+@pytest.mark.parametrize(("own_step", "charges"), [(False, 1), (True, 2)])
+def test_look_up_belongs_into_the_step_that_creates(
+    lab: Lab, own_step: bool, charges: int, tmp_path: Path
+) -> None:
+    """RDD102: in a step of its own, the next attempt takes "nothing" from the journal."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        let_the_bank_find_charges(in_proof)
+        assert await in_proof.call("Checkout/pay", "order-1") == f"charge-{charges}"
+
+    rule, snippet = CHAPTER / "run-action-not-idempotent", with_a_look_up(tmp_path, own_step)
+    trace = instead(lab, rule, prove, snippet=snippet).trace
+    assert trace.effect_counts()["POST /charges"] == charges
+
+
+def test_look_up_does_not_keep_apart_what_runs_at_the_same_time(lab: Lab, tmp_path: Path) -> None:
+    """RDD102: both look up before either of them charges."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        let_the_bank_find_charges(in_proof)
+        answer = in_proof.outside.hold("GET /charges/order-1", at_most=20.0)
+        paying = [asyncio.create_task(in_proof.call("Checkout/pay", "order-1")) for _ in range(2)]
+        await in_proof.until_effect("GET /charges/order-1", times=2)
+        answer.set()
+        await asyncio.gather(*paying)
+
+    rule, snippet = CHAPTER / "run-action-not-idempotent", with_a_look_up(tmp_path, own_step=False)
+    trace = instead(lab, rule, prove, PLAIN, snippet).trace
+    assert trace.effect_counts()["POST /charges"] == 2
 
 
 @pytest.mark.parametrize(
