@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from logging.handlers import QueueHandler, QueueListener
@@ -90,6 +91,23 @@ def test_mismatch_is_freed_by_kill_and_not_by_cancel(lab: Lab) -> None:
     trace = afterwards(lab, CHAPTER / "random-decides-a-step", free).trace
     stuck = next(i for i in trace.invocations if i.target == target)
     assert {failure.code for failure in stuck.failures} == {"RT0016"}
+
+
+def test_kill_reaches_what_is_called_while_that_runs(lab: Lab) -> None:
+    """RDD104: in the middle of its step."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        answer = in_proof.outside.hold("POST /reservations", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Shop/buy", "tea"))
+        await in_proof.until_effect("POST /reservations")
+        assert await in_proof.operate("kill", "Shop/buy") == 200
+        await in_proof.until_all_completed()
+        ended = await in_proof.query("select completion_failure from sys_invocation")
+        assert [row["completion_failure"] for row in ended] == ["[409] killed"] * 2
+        answer.set()
+        await buying
+
+    instead(lab, CHAPTER / "random-decides-a-step", prove, PLAIN)
 
 
 def test_what_a_lambda_paused_resumes_on_the_fixed_code(lab: Lab) -> None:
@@ -542,6 +560,48 @@ def test_step_of_another_name_stops_the_old_journal(lab: Lab, tmp_path: Path) ->
     result = instead(lab, CHAPTER / slug, prove, stimulus, dont)
     assert result.outcome.kind == "journal-mismatch"
     assert "POST /charges" not in result.trace.effect_counts()
+
+
+def test_cancelled_sale_is_not_taken_for_one_that_left_out_a_step(lab: Lab) -> None:
+    """RDD114: the page's query asks for those that ended well."""
+    (query,) = queries("RDD114")
+
+    async def prove(in_proof: LabInProof) -> None:
+        answer = in_proof.outside.hold("POST /charges", at_most=20.0)
+        selling = asyncio.create_task(in_proof.call("Tickets/sell", "seat-7"))
+        await in_proof.until_effect("POST /charges")
+        assert await in_proof.operate("cancel", "Tickets/sell") == 202
+        await until_status(in_proof, "Tickets/sell", "completed")
+        steps = await in_proof.query("select entry_type from sys_journal")
+        counts = Counter(row["entry_type"] for row in steps)
+        assert (counts["Command: Run"], counts["Notification: Run"]) == (2, 1)
+        assert not await in_proof.query(query)
+        answer.set()
+        await selling
+
+    instead(lab, CHAPTER / "step-not-awaited", prove, snippet=CHAPTER / "step-not-awaited/do.py")
+
+
+def test_step_that_lost_a_race_has_acted(lab: Lab, tmp_path: Path) -> None:
+    """RDD114: and the page's query finds it."""
+    (query,) = queries("RDD114")
+    each = "    await reserving\n    return await charging\n"
+    race = '    await restate.select(reserved=reserving, charged=charging)\n    return "sold"\n'
+    snippet = changed(tmp_path, "determinism/step-not-awaited/later", (each, race))
+
+    async def prove(in_proof: LabInProof) -> None:
+        both = ["POST /charges", "POST /reservations"]
+        answers = [in_proof.outside.hold(effect, at_most=20.0) for effect in both]
+        selling = asyncio.create_task(in_proof.call("Tickets/sell", "seat-7"))
+        for effect in both:
+            await in_proof.until_effect(effect)
+        answers[1].set()
+        assert await selling == "sold"
+        assert len(await in_proof.query(query)) == 1
+        answers[0].set()
+
+    trace = instead(lab, CHAPTER / "step-not-awaited", prove, snippet=snippet).trace
+    assert trace.effect_counts() == {"POST /reservations": 1, "POST /charges": 1}
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "gathered"])

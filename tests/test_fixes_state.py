@@ -272,6 +272,48 @@ def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
     assert (calls[0].status, calls[1].answer) == expected[way]
 
 
+def test_holder_that_backs_off_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD205: and so is a shared handler on the key, which holds nothing."""
+    locked, _ = queries("RDD205")
+    policy = "restate.InvocationRetryPolicy(initial_interval=HOUR)"
+    look = "    await ctx.sleep(HOUR)\n\n\n@purchases.handler()"
+    dont = changed(
+        tmp_path,
+        "state/awakeable-in-exclusive-handler/dont",
+        ("@budgets.handler()", f"@budgets.handler(invocation_retry_policy={policy})"),
+        (
+            "@purchases.handler()",
+            '@budgets.handler(kind="shared")\n'
+            f"async def look(ctx: restate.ObjectSharedContext) -> None:\n{look}",
+        ),
+        ("import os", "import datetime\nimport os"),
+        ("budgets = ", "HOUR = datetime.timedelta(hours=1)\nbudgets = "),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /approvals", times=1)
+        ann = asyncio.create_task(in_proof.call("Purchases/buy", 900))
+        await until_status(in_proof, "Budgets/sales/spend", "backing-off")
+        bob = asyncio.create_task(in_proof.call("Purchases/buy", 20))
+        await until_status(in_proof, "Budgets/sales/spend", "pending")
+        found = await in_proof.query(locked)
+        assert [(row["status"], row["waiting"]) for row in found] == [("backing-off", 1)]
+        looking = asyncio.create_task(in_proof.call("Budgets/sales/look"))
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        found = await in_proof.query(locked)
+        targets = ["Budgets/sales/look", "Budgets/sales/spend"]
+        assert sorted(row["target"] for row in found) == targets
+        assert await in_proof.operate("kill", "Budgets/sales/look") == 200
+        await looking
+        assert not bob.done()
+        holder = next(row["id"] for row in found if row["status"] == "backing-off")
+        await in_proof.admin("PATCH", f"/invocations/{holder}/kill")
+        await asyncio.gather(ann, bob)
+
+    calls = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace.calls
+    assert calls[1].answer == 20
+
+
 def test_operator_clears_what_a_session_left(lab: Lab) -> None:
     """RDD206: state outlives the invocations that wrote it, and the admin API clears it."""
 
