@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from restate_guide.lab import (
@@ -61,6 +63,35 @@ def test_a_service_can_not_become_an_object_of_the_same_name(lab: Lab) -> None:
         await kill_what_pauses_again(in_proof, target)
 
     run(lab, "state-in-a-service", prove)
+
+
+@pytest.mark.parametrize("left", ["a caller without a key", "what is paused"])
+def test_a_service_that_is_broken_becomes_an_object(lab: Lab, left: str, tmp_path: Path) -> None:
+    """RDD201, RDD701: with `breaking`; who called the Service is left behind."""
+    moved = """
+sign_ins_of = restate.VirtualObject("SignIns")
+sign_ins_of.handler("check")(check.__wrapped__)
+moved = restate.app([sign_ins_of])
+"""
+    dont = changed(tmp_path, "state/state-in-a-service/dont")
+    dont.write_text(dont.read_text() + moved)
+    target = "SignIns/check"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "phone")
+        await until_status(in_proof, target, "paused")
+        uri = await in_proof.serve("moved")
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            await in_proof.admin("POST", "/deployments", {"uri": uri})
+        await in_proof.admin("POST", "/deployments", {"uri": uri, "breaking": True})
+        assert (await in_proof.admin("GET", "/services/SignIns"))["ty"] == "VirtualObject"
+        assert await in_proof.call("SignIns/ann/check", "phone") == "another device"
+        if left == "what is paused":
+            await kill_what_pauses_again(in_proof, target, deployment="latest")
+        else:
+            assert "bad path" in (await in_proof.call(target, "phone"))["message"]
+
+    run(lab, "state-in-a-service", prove, snippet=dont)
 
 
 def test_a_service_that_calls_the_object_takes_over(lab: Lab, tmp_path: Path) -> None:
@@ -312,6 +343,23 @@ def test_holder_that_backs_off_is_found(lab: Lab, tmp_path: Path) -> None:
 
     calls = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace.calls
     assert calls[1].answer == 20
+
+
+def test_bookings_are_put_into_the_state_by_hand(lab: Lab) -> None:
+    """RDD210: before the new code is registered; so it knows that there is one place left."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Workshops/yoga/book", "ann")
+        booked = {"booked": list(json.dumps(["ann"]).encode())}
+        state = {"object_key": "yoga", "new_state": booked}
+        await in_proof.admin("POST", "/services/Workshops/state", state)
+        await in_proof.until_row("select key from state where value_utf8 = '[\"ann\"]'")
+        await in_proof.deploy("do")
+        for name in ("bob", "cem"):
+            await in_proof.call("Workshops/yoga/book", name)
+
+    calls = run(lab, "module-variable-as-state", prove).trace.calls
+    assert [call.answer for call in calls] == ["booked", "booked", "full"]
 
 
 def test_operator_clears_what_a_session_left(lab: Lab) -> None:
