@@ -227,6 +227,75 @@ def test_the_seeds_on_the_page_give_the_order_in_the_journal() -> None:
     assert order("2") != steps
 
 
+def test_set_that_is_built_otherwise_is_in_another_order() -> None:
+    """RDD111: in one process; built in the same way, it is in the same."""
+    items = "['tea', 'cup', 'pot', 'tray', 'jar', 'can']"
+    script = f"items = {items}; print([*set(items)] == [*set(items)], [*set(items)] == [*set(items[::-1])])"
+
+    def compared(seed: int) -> str:
+        command = [sys.executable, "-c", script]
+        return subprocess.check_output(command, env={"PYTHONHASHSEED": str(seed)}, text=True)
+
+    found = {compared(seed).strip() for seed in range(1, 9)}
+    assert found <= {"True True", "True False"}
+    assert "True False" in found
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome"),
+    [("sorted(ask())", "journal-mismatch"), ('await ctx.run_typed("ask", ask)', "holds")],
+    ids=["sorted", "in a step"],
+)
+def test_rows_that_have_come_meanwhile(lab: Lab, rows: str, outcome: str, tmp_path: Path) -> None:
+    """RDD111: what comes from outside is read in a step; sorted alone it doesn't help."""
+    ask = """def ask() -> list[str]:
+    return list(httpx.get(f"{API_URL}/items").json())
+
+
+"""
+    snippet = changed(
+        tmp_path,
+        "determinism/unordered-iteration/do",
+        ("@orders", f"{ask}@orders"),
+        ("unique = set(items)", f"unique = {rows}"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        shop = in_proof.outside
+        shop.answers["GET /items"] = ["pot", "tea"]
+        receive = shop.on_received
+
+        async def one_more(received: Received) -> None:
+            if received.effect == "POST /reservations":
+                shop.answers["GET /items"] = ["cup", "pot", "tea"]
+            await receive(received)
+
+        shop.on_received = one_more
+        await in_proof.call("Orders/fulfil", [])
+
+    promise = Holds([2], {"POST /reservations": 2})
+    rule = CHAPTER / "unordered-iteration"
+    result = instead(lab, rule, prove, snippet=snippet, promise=promise)
+    assert result.outcome.kind == outcome, result.outcome
+
+
+def test_time_that_is_sent_drifts(lab: Lab, tmp_path: Path) -> None:
+    """RDD108: with the clock in the place of `uuid.uuid4()`, the mail tells another time than was booked."""
+    snippet = changed(
+        tmp_path,
+        "determinism/random-value-drifts/dont",
+        ("import uuid", "import time"),
+        ("str(uuid.uuid4())", "str(time.time_ns())"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / "random-value-drifts").prove(in_proof)
+        booked, mailed = (received.body["number"] for received in in_proof.outside.ledger)
+        assert booked != mailed
+
+    instead(lab, CHAPTER / "random-value-drifts", prove, snippet=snippet)
+
+
 @pytest.mark.parametrize(
     "line",
     ["ctx.clear(item)", "ctx.object_send(add, 'x', 'tea')", "ctx.object_call(add, 'x', 'tea')"],
@@ -484,6 +553,33 @@ def test_filter_is_asked_in_the_task_that_logs(on: str, written: int) -> None:
     restate_context_is_replaying.reset(token)
     listener.stop()
     assert len(records) == written
+
+
+def test_handler_of_a_named_logger_needs_the_filter_too() -> None:
+    """RDD110: the one on the root logger's handler is not asked for it."""
+    written: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append(str(self.name))
+
+    root, named = logging.getLogger(), logging.getLogger("framework")
+    for logger, name in ((root, "root's"), (named, "its own")):
+        handler = Collect()
+        handler.name = name
+        logger.addHandler(handler)
+    root_handler, own_handler = root.handlers[-1], named.handlers[-1]
+    root_handler.addFilter(restate.RestateLoggingFilter())
+    token = restate_context_is_replaying.set(True)
+    try:
+        named.error("charging order-1")
+        own_handler.addFilter(restate.RestateLoggingFilter())
+        named.error("charging order-1")
+    finally:
+        restate_context_is_replaying.reset(token)
+        root.removeHandler(root_handler)
+        named.removeHandler(own_handler)
+    assert written == ["its own"]
 
 
 def replaced(lab: Lab, slug: str, folder: Path, promise: Holds) -> str:
