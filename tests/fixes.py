@@ -79,6 +79,11 @@ async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> N
     await until_status(in_proof, target, "completed")
 
 
+async def deployment(in_proof: LabInProof, service: str) -> str:
+    """The id of the deployment that new calls of a service go to."""
+    return str((await in_proof.admin("GET", f"/services/{service}"))["deployment_id"])
+
+
 def queries(rule: str, invocation: str = "inv_…") -> list[str]:
     """The queries on the page of a rule (`RDD307`) that can be asked, with an invocation's id put in."""
     text = next(each.text for each in rules() if each.id == rule)

@@ -67,6 +67,18 @@ OTHERWISE = {
         f"step_{name}.py": ASKED + (SNIPPETS / STEP / f"{name}.py").read_text()
         for name in ("do", "dont")
     },
+    **{
+        f"hint_{name}.py": rewritten(
+            "state/get-without-type-hint/do.py",
+            'address = await ctx.get("address", type_hint=Address)',
+            f"""found = await ctx.get("address", type_hint={hint})
+    address = {first} if found else None""",
+        )
+        for name, hint, first in (
+            ("list", "list[Address]", "found[0]"),
+            ("dict", "dict[str, Address]", 'found["ann"]'),
+        )
+    },
     "sync_op.py": loud("services/await-on-sync-op/dont.py"),
     "foreign.py": loud("data/foreign-awaitable/dont.py"),
     "sync_handler.py": loud("services/sync-handler/dont.py"),
@@ -147,9 +159,11 @@ def test_mypy_finds_the_dont_without_its_comment(
 
 
 @by_mypy
-@pytest.mark.parametrize("name", ["sync_handler.py", "type.py", "result.py"])
+@pytest.mark.parametrize(
+    "name", ["sync_handler.py", "type.py", "result.py", "hint_list.py", "hint_dict.py"]
+)
 def test_mypy_never_finds_these(found: dict[str, str], name: str) -> None:
-    """RDD706, RDD802, RDD801."""
+    """RDD706, RDD802, RDD801, RDD209."""
     assert found[name] == ""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from restate_guide.lab import (
@@ -20,8 +22,17 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab.trace import Trace
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, changed, instead, queries, resume_on
+from tests.fixes import (
+    SNIPPETS,
+    changed,
+    deployment,
+    instead,
+    queries,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "state"
 
@@ -52,6 +63,35 @@ def test_a_service_can_not_become_an_object_of_the_same_name(lab: Lab) -> None:
         await kill_what_pauses_again(in_proof, target)
 
     run(lab, "state-in-a-service", prove)
+
+
+@pytest.mark.parametrize("left", ["a caller without a key", "what is paused"])
+def test_a_service_that_is_broken_becomes_an_object(lab: Lab, left: str, tmp_path: Path) -> None:
+    """RDD201, RDD701: with `breaking`; who called the Service is left behind."""
+    moved = """
+sign_ins_of = restate.VirtualObject("SignIns")
+sign_ins_of.handler("check")(check.__wrapped__)
+moved = restate.app([sign_ins_of])
+"""
+    dont = changed(tmp_path, "state/state-in-a-service/dont")
+    dont.write_text(dont.read_text() + moved)
+    target = "SignIns/check"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "phone")
+        await until_status(in_proof, target, "paused")
+        uri = await in_proof.serve("moved")
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            await in_proof.admin("POST", "/deployments", {"uri": uri})
+        await in_proof.admin("POST", "/deployments", {"uri": uri, "breaking": True})
+        assert (await in_proof.admin("GET", "/services/SignIns"))["ty"] == "VirtualObject"
+        assert await in_proof.call("SignIns/ann/check", "phone") == "another device"
+        if left == "what is paused":
+            await kill_what_pauses_again(in_proof, target, deployment="latest")
+        else:
+            assert "bad path" in (await in_proof.call(target, "phone"))["message"]
+
+    run(lab, "state-in-a-service", prove, snippet=dont)
 
 
 def test_a_service_that_calls_the_object_takes_over(lab: Lab, tmp_path: Path) -> None:
@@ -111,20 +151,57 @@ def test_vote_that_came_in_as_shared_stays_shared(lab: Lab) -> None:
     assert [state.value for state in trace.state] == [1]
 
 
-def test_paused_vote_resumes_on_one_that_sends_it_on(lab: Lab, tmp_path: Path) -> None:
-    """RDD202: still shared, it reads as before, and sends the vote on."""
+COUNT = """@polls.handler()
+async def count(ctx: restate.ObjectContext, choice: str) -> None:
+    votes = await ctx.get(choice, type_hint=int)
+    ctx.set(choice, 1 if votes is None else votes + 1)
+
+
+"""
+
+
+@pytest.mark.parametrize("has_count", [True, False], ids=["count", "no count"])
+def test_paused_vote_resumes_on_one_that_sends_it_on(
+    lab: Lab, has_count: bool, tmp_path: Path
+) -> None:
+    """RDD202: still shared, it reads as before; what it sends goes to the fix, which was registered last."""
     changed(tmp_path, "state/write-in-shared-handler/dont")
     send = "    ctx.object_send("
-    read = ("    ctx.object_send(", f"    await ctx.get(choice, type_hint=int)\n{send}")
+    read = (send, f"    await ctx.get(choice, type_hint=int)\n{send}")
     changed(tmp_path, "state/write-in-shared-handler/send", read)
+    vote = "@polls.handler()\nasync def vote"
+    counting = [(vote, f"{COUNT}{vote}")] if has_count else []
+    changed(tmp_path, "state/write-in-shared-handler/do", *counting)
+    target = "Polls/lunch/vote"
 
     async def prove(in_proof: LabInProof) -> None:
-        await in_proof.call("Polls/lunch/vote", "tea")
-        await resume_on(in_proof, "Polls/lunch/vote", "send")
-        await in_proof.until_all_completed()
+        await in_proof.call(target, "tea")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("send")
+        rescue = await deployment(in_proof, "Polls")
+        await in_proof.deploy("do")
+        if has_count:
+            assert await in_proof.operate("resume", target, deployment=rescue) == 200
+            await in_proof.until_all_completed()
+            assert await in_proof.call(target, "tea") == 2
+        else:
+            await kill_what_pauses_again(in_proof, target, deployment=rescue)
 
     trace = run(lab, "write-in-shared-handler", prove, snippet=tmp_path / "dont.py").trace
-    assert [state.value for state in trace.state] == [1]
+    assert [state.value for state in trace.state] == ([2] if has_count else [])
+
+
+def test_version_that_sends_votes_on_serves_the_new_ones_too(lab: Lab) -> None:
+    """RDD202: as long as it was registered last, nobody is told how many votes there are."""
+    target = "Polls/lunch/vote"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.deploy("do")
+        await in_proof.deploy("send")
+        assert await in_proof.call(target, "tea") == "thank you for tea"
+        await in_proof.until_all_completed()
+
+    run(lab, "write-in-shared-handler", prove)
 
 
 def test_reader_that_is_deployed_as_shared_passes_the_queue(lab: Lab) -> None:
@@ -226,6 +303,65 @@ def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
     assert (calls[0].status, calls[1].answer) == expected[way]
 
 
+def test_holder_that_backs_off_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD205: and so is a shared handler on the key, which holds nothing."""
+    locked, _ = queries("RDD205")
+    policy = "restate.InvocationRetryPolicy(initial_interval=HOUR)"
+    look = "    await ctx.sleep(HOUR)\n\n\n@purchases.handler()"
+    dont = changed(
+        tmp_path,
+        "state/awakeable-in-exclusive-handler/dont",
+        ("@budgets.handler()", f"@budgets.handler(invocation_retry_policy={policy})"),
+        (
+            "@purchases.handler()",
+            '@budgets.handler(kind="shared")\n'
+            f"async def look(ctx: restate.ObjectSharedContext) -> None:\n{look}",
+        ),
+        ("import os", "import datetime\nimport os"),
+        ("budgets = ", "HOUR = datetime.timedelta(hours=1)\nbudgets = "),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /approvals", times=1)
+        ann = asyncio.create_task(in_proof.call("Purchases/buy", 900))
+        await until_status(in_proof, "Budgets/sales/spend", "backing-off")
+        bob = asyncio.create_task(in_proof.call("Purchases/buy", 20))
+        await until_status(in_proof, "Budgets/sales/spend", "pending")
+        found = await in_proof.query(locked)
+        assert [(row["status"], row["waiting"]) for row in found] == [("backing-off", 1)]
+        looking = asyncio.create_task(in_proof.call("Budgets/sales/look"))
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        found = await in_proof.query(locked)
+        targets = ["Budgets/sales/look", "Budgets/sales/spend"]
+        assert sorted(row["target"] for row in found) == targets
+        assert await in_proof.operate("kill", "Budgets/sales/look") == 200
+        await looking
+        assert not bob.done()
+        holder = next(row["id"] for row in found if row["status"] == "backing-off")
+        await in_proof.admin("PATCH", f"/invocations/{holder}/kill")
+        await asyncio.gather(ann, bob)
+
+    calls = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace.calls
+    assert calls[1].answer == 20
+
+
+def test_bookings_are_put_into_the_state_by_hand(lab: Lab) -> None:
+    """RDD210: before the new code is registered; so it knows that there is one place left."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Workshops/yoga/book", "ann")
+        booked = {"booked": list(json.dumps(["ann"]).encode())}
+        state = {"object_key": "yoga", "new_state": booked}
+        await in_proof.admin("POST", "/services/Workshops/state", state)
+        await in_proof.until_row("select key from state where value_utf8 = '[\"ann\"]'")
+        await in_proof.deploy("do")
+        for name in ("bob", "cem"):
+            await in_proof.call("Workshops/yoga/book", name)
+
+    calls = run(lab, "module-variable-as-state", prove).trace.calls
+    assert [call.answer for call in calls] == ["booked", "booked", "full"]
+
+
 def test_operator_clears_what_a_session_left(lab: Lab) -> None:
     """RDD206: state outlives the invocations that wrote it, and the admin API clears it."""
 
@@ -304,6 +440,80 @@ def test_step_that_a_comparison_led_to_is_not_asked_for_any_more(lab: Lab, tmp_p
 
     outcome = instead(lab, CHAPTER / slug, prove, stimulus, compare).outcome
     assert outcome.kind == "journal-mismatch"
+
+
+AS_DICT = "'dict' object has no attribute 'city'"
+NOT_WRITTEN = "Object of type Address is not JSON serializable"
+
+
+def has_failed_with(trace: Trace, error: str) -> bool:
+    failures = [failure for i in trace.invocations for failure in i.failures]
+    return any(error in failure.message for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("kept", "hint", "city", "error"),
+    [
+        ("[address.model_dump()]", "list[Address]", "address[0].city", AS_DICT),
+        ("dict(x=address.model_dump())", "dict[str, Address]", "address['x'].city", AS_DICT),
+        ("[address]", "list[Address]", "address[0].city", NOT_WRITTEN),
+        ("Book(all=[address])", "Book", "address.all[0].city", None),
+    ],
+    ids=["list", "dict", "list of models", "model"],
+)
+def test_hint_is_the_class_itself(
+    lab: Lab, kept: str, hint: str, city: str, error: str | None, tmp_path: Path
+) -> None:
+    """RDD209: of what is in a list or a dict, no models are made; of what is in a model, they are."""
+    do = changed(
+        tmp_path,
+        "state/get-without-type-hint/do",
+        ("customers = ", "class Book(BaseModel):\n    all: list[Address]\n\n\ncustomers = "),
+        ('ctx.set("address", address)', f'ctx.set("address", {kept})'),
+        ("type_hint=Address", f"type_hint={hint}"),
+        ("{address.city}", f"{{{city}}}"),
+    )
+    proof = load(CHAPTER / "get-without-type-hint")
+    trace = run(lab, "get-without-type-hint", proof.prove, snippet=do).trace
+    if error is None:
+        assert trace.calls[-1].answer == "ann, Ely"
+    else:
+        assert has_failed_with(trace, error)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "city", "is_built"),
+    [
+        ("Address", "address.city", True),
+        ("Address | None", "address.city", True),
+        ("list[Address]", "address[0].city", False),
+        ("Plain", "address.city", False),
+    ],
+    ids=["model", "optional", "list", "dataclass"],
+)
+def test_parameter_is_built_if_it_is_a_model(
+    lab: Lab, annotation: str, city: str, is_built: bool, tmp_path: Path
+) -> None:
+    """RDD209: not what is in a list, and no dataclass."""
+    plain = "@dataclass\nclass Plain:\n    city: str\n\n\ncustomers = "
+    do = changed(
+        tmp_path,
+        "state/get-without-type-hint/do",
+        ("import restate\n", "from dataclasses import dataclass\n\nimport restate\n"),
+        ("customers = ", plain),
+        ("address: Address) -> str", f"address: {annotation}) -> str"),
+        ('ctx.set("address", address)', f"city = {city}"),
+        ('return "moved"', "return city"),
+    )
+    address = {"street": "Mill Lane 1", "city": "Ely"}
+
+    async def prove(in_proof: LabInProof) -> None:
+        sent = [address] if annotation.startswith("list") else address
+        await in_proof.call("Customers/ann/move", sent)
+
+    trace = run(lab, "get-without-type-hint", prove, snippet=do).trace
+    assert (trace.calls[0].answer == "Ely") == is_built
+    assert has_failed_with(trace, AS_DICT) == (not is_built)
 
 
 def test_zero_that_was_loaded_lazily_is_not_found(lab: Lab, tmp_path: Path) -> None:

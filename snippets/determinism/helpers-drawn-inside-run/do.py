@@ -18,10 +18,11 @@ async def send(path: str, body: dict[str, str]) -> None:
 
 @order.handler()
 async def pay(ctx: restate.ObjectContext) -> dict[str, str]:
+    number = ctx.key()
     receipt = str(ctx.uuid())
 
     async def charge() -> str:
-        await send("charges", {"order": ctx.key(), "receipt": receipt})
+        await send("charges", {"order": number, "receipt": receipt})
         return receipt
 
     charged = await ctx.run_typed("charge", charge)

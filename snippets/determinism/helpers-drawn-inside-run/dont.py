@@ -18,9 +18,11 @@ async def send(path: str, body: dict[str, str]) -> None:
 
 @order.handler()
 async def pay(ctx: restate.ObjectContext) -> dict[str, str]:
+    number = ctx.key()
+
     async def charge() -> str:
         receipt = str(ctx.uuid())
-        await send("charges", {"order": ctx.key(), "receipt": receipt})
+        await send("charges", {"order": number, "receipt": receipt})
         return receipt
 
     charged = await ctx.run_typed("charge", charge)

@@ -1,4 +1,4 @@
-"""Sells a ticket: starts both steps, then waits for both."""
+"""Sells a ticket: asks for both steps, then waits for each."""
 
 import os
 

@@ -13,7 +13,8 @@ EXPECTED = {
 }
 ASIDES = {
     "later": Aside(
-        "A step may be awaited later: started first and awaited afterwards, both run.",
+        "A step may be awaited later: asked for first, each is executed when it is "
+        "awaited, one after the other.",
         snippet="later",
         stimulus=PLAIN,
         outcome=SOLD,
