@@ -87,7 +87,7 @@ def one(entry: book.Entry, variant: str) -> Element:
 
 
 def verdict(found: Verdict) -> list[Content]:
-    """What a run came to: its name, what was measured, and a sentence."""
+    """What a run came to: its name, what was measured, and a sentence, which the symptom's page has too."""
     short = found.short.removeprefix(found.title.lower()).lstrip(", ")
     return [
         el("strong", found.title),
@@ -96,7 +96,7 @@ def verdict(found: Verdict) -> list[Content]:
         [el("span", short, el("span", ".", class_="spoken"), class_="measured"), " "]
         if short
         else None,
-        el("span", found.sentence, class_="sentence"),
+        el("span", found.sentence, class_="sentence", data_search_exclude="true"),
     ]
 
 

@@ -24,8 +24,8 @@ def rule(book: Book, entry: Entry) -> list[Element]:
         facts(entry),
         pair(entry),
         difference(entry),
-        el("h2", "What happened", data_search_exclude="true"),  # the symptom has its page
-        el("p", prose(entry.evidence.stimulus), class_="stimulus"),
+        el("h2", "What happened"),
+        el("p", prose(entry.evidence.stimulus), class_="stimulus", data_search_exclude="true"),
         happened.both(entry),
         colophon(book, entry),
     ]
