@@ -169,26 +169,150 @@ def test_calls_that_stand_in_no_queue_of_the_callers(lab: Lab, tmp_path: Path, w
     assert [call.answer for call in result.trace.calls] == ["", ["pot"]]
 
 
-@pytest.mark.parametrize(
-    ("slug", "target"),
-    [
-        ("same-key-cycle", "Orders/order-1/place"),  # RDD303
-        ("self-call-same-key", "Cart/ann/check_out"),  # RDD304
-    ],
+WAITING_OR_GONE = pytest.mark.parametrize(
+    "stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=["running", "suspended"]
 )
-def test_cancel_of_the_first_frees_the_keys_of_a_cycle(lab: Lab, slug: str, target: str) -> None:
-    """The cancellation reaches what the cancelled invocation waits for."""
+"""An invocation that waits for ever is the one at first, and the other after a while."""
+ROUNDS = 6
+"""How often something is tried that comes about by chance, and was seen at least every second time."""
 
-    async def free(in_proof: LabInProof) -> None:
-        assert await in_proof.operate("cancel", target) == 202
+
+async def until_stuck(in_proof: LabInProof, first: str, last: str, stimulus: Stimulus) -> None:
+    """Waits until the last call of a circle stands in the queue behind the first one."""
+    invocation = "select id from sys_invocation where target = "
+    await in_proof.until_row(f"{invocation} '{last}' and status = 'pending'")
+    if stimulus is REPLAY_EVERY_AWAIT:
+        await in_proof.until_row(f"{invocation} '{first}' and status = 'suspended'")
+
+
+async def ends(in_proof: LabInProof, target: str) -> list[str | None]:
+    """How the invocations of a target ended that have begun; of others the server keeps nothing."""
+    rows = await in_proof.query(
+        f"select completion_failure from sys_invocation where target = '{target}' "
+        "and status = 'completed'"
+    )
+    return [row.get("completion_failure") for row in rows]
+
+
+@WAITING_OR_GONE
+def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimulus) -> None:
+    """RDD304: on the new deployment, those in the queue and those to come check out."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Cart/ann/put", "pot")
+        first = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await until_stuck(in_proof, "Cart/ann/check_out", "Cart/ann/empty", stimulus)
+        (found,) = await in_proof.query(queries("RDD304")[0])
+        assert (found["waits"], found["holds"]) == ("Cart/ann/empty", "Cart/ann/check_out")
+        put = asyncio.create_task(in_proof.call("Cart/ann/put", "pan"))
+        await in_proof.until_row(
+            "select id from sys_invocation where target = 'Cart/ann/put' and status = 'pending'"
+        )
+        await in_proof.deploy("do")
+        await in_proof.admin("PATCH", f"/invocations/{found['id']}/cancel")
+        await asyncio.gather(first, put)
+        assert await ends(in_proof, "Cart/ann/check_out") == ["[409] canceled"]
+        assert await ends(in_proof, "Cart/ann/empty") == []
+        assert await in_proof.call("Cart/ann/check_out") == ["pot", "pan"]
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, stimulus).trace
+    assert [call.status for call in trace.calls] == [200, 409, 200, 200]
+    assert not trace.state
+
+
+def test_cancel_of_the_call_that_holds_may_empty_the_cart(lab: Lab) -> None:
+    """RDD304: the other one has its key then, and may be faster than the cancellation."""
+    emptied = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for number in range(ROUNDS):
+            customer = f"customer-{number}"
+            cart = f"Cart/{customer}"
+            await in_proof.call(f"{cart}/put", "pot")
+            await in_proof.call(f"{cart}/check_out/send")
+            await until_stuck(in_proof, f"{cart}/check_out", f"{cart}/empty", REPLAY_EVERY_AWAIT)
+            assert await in_proof.operate("cancel", f"{cart}/check_out") == 202
+            await in_proof.until_all_completed()
+            assert await ends(in_proof, f"{cart}/check_out") == ["[409] cancelled"]
+            if await ends(in_proof, f"{cart}/empty") == [None]:
+                emptied.append(customer)
+                break
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, REPLAY_EVERY_AWAIT).trace
+    assert emptied
+    assert emptied[0] not in [state.key for state in trace.state]
+
+
+@WAITING_OR_GONE
+def test_cancel_of_the_call_that_closes_a_circle_frees_both_keys(
+    lab: Lab, stimulus: Stimulus
+) -> None:
+    """RDD303: and leaves nothing of the order that failed; the next one begins on the new code."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        first = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-1/note", stimulus)
+        second = asyncio.create_task(in_proof.call("Orders/order-2/place", "pot"))
+        await in_proof.until_row(
+            "select id from sys_invocation where target = 'Stock/pot/take' and status = 'pending'"
+        )
+        found = await in_proof.query(queries("RDD303")[0])
+        assert "Orders/order-1/note" in [row["target"] for row in found]
+        await in_proof.deploy("do")
+        # 200, not 202: what hasn't begun is over at once.
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await asyncio.gather(first, second)
+        assert await ends(in_proof, "Orders/order-1/place") == ["[409] canceled"]
+        assert "[409] canceled" in await ends(in_proof, "Stock/pot/take")
+        assert not await in_proof.query("select key from state where service_key = 'order-1'")
+        await in_proof.call("Orders/order-1/place", "pot")
         await in_proof.until_all_completed()
 
-    trace = afterwards(lab, CHAPTER / slug, free).trace
-    assert {invocation.status for invocation in trace.invocations} == {"completed"}
-    first = next(invocation for invocation in trace.invocations if invocation.target == target)
-    # The SDK says "cancelled"; "canceled" comes from the call, where the server was faster with that.
-    assert first.result["failure"] in ("cancelled", "canceled")
-    assert first.result["code"] == 409
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, stimulus).trace
+    assert [call.status for call in trace.calls] == [409, 200, 200]
+    answers = [call.answer for call in trace.calls[1:]]
+    assert answers == ["pot taken, number 1", "pot taken, number 2"]
+
+
+def test_a_circle_that_is_freed_before_the_fix_closes_again(lab: Lab) -> None:
+    """RDD303: the next order for the same pot begins on the old code."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/order-1/place/send", "pot")
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-1/note", PLAIN)
+        await in_proof.call("Orders/order-2/place/send", "pot")
+        await in_proof.until_row(
+            "select id from sys_invocation where target = 'Stock/pot/take' and status = 'pending'"
+        )
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-2/note", PLAIN)
+
+    instead(lab, CHAPTER / "same-key-cycle", prove)
+
+
+def test_cancel_of_the_first_of_a_circle_has_the_last_run(lab: Lab) -> None:
+    """RDD303: an item is noted for an order that has failed."""
+    noted = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for number in range(ROUNDS):
+            order, item = f"Orders/order-{number}", f"pot-{number}"
+            await in_proof.call(f"{order}/place/send", item)
+            await until_stuck(in_proof, f"{order}/place", f"{order}/note", REPLAY_EVERY_AWAIT)
+            await in_proof.until_row(
+                "select id from sys_invocation "
+                f"where target = 'Stock/{item}/take' and status = 'suspended'"
+            )
+            assert await in_proof.operate("cancel", f"{order}/place") == 202
+            await in_proof.until_all_completed()
+            assert await ends(in_proof, f"{order}/place") == ["[409] cancelled"]
+            if await ends(in_proof, f"{order}/note") == [None]:
+                noted.append(f"order-{number}")
+                break
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, REPLAY_EVERY_AWAIT).trace
+    assert noted
+    assert [state.key for state in trace.state] == noted
 
 
 def test_the_other_key_of_a_cycle_is_lost_too(lab: Lab) -> None:
