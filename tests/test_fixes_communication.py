@@ -194,6 +194,45 @@ async def ends(in_proof: LabInProof, target: str) -> list[str | None]:
     return [row.get("completion_failure") for row in rows]
 
 
+@pytest.mark.parametrize(
+    ("variant", "line", "left"),
+    [
+        ("message", "    ctx.object_send(empty, key=ctx.key(), arg=None)\n", []),
+        ("do", "    clear(ctx)\n    return bought\n", [["pan"]]),
+    ],
+)
+def test_what_came_meanwhile_is_emptied_by_a_message_only(
+    lab: Lab, tmp_path: Path, variant: str, line: str, left: list[list[str]]
+) -> None:
+    """RDD304: it stood in the queue before the message did."""
+    paying = '    await ctx.run_typed("pay", pay)\n'
+    slow = changed(
+        tmp_path,
+        f"communication/self-call-same-key/{variant}",
+        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+        (
+            "\n\n@cart.handler()\nasync def put(",
+            '\n\ndef pay() -> None:\n    httpx.post(os.environ["API_URL"] + "/charges")\n'
+            "\n\n@cart.handler()\nasync def put(",
+        ),
+        (line, paying + line),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=30.0)
+        await in_proof.call("Cart/ann/put", "pot")
+        buying = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await in_proof.until_effect("POST /charges")
+        await in_proof.call("Cart/ann/put/send", "pan")
+        await in_proof.until_row("select id from sys_invocation where status = 'pending'")
+        charged.set()
+        assert await buying == ["pot"]
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow).trace
+    assert [state.value for state in trace.state] == left
+
+
 @WAITING_OR_GONE
 def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimulus) -> None:
     """RDD304: on the new deployment, those in the queue and those to come check out."""
@@ -372,6 +411,49 @@ def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
     assert trace.calls[-1].answer == "granted"
 
 
+@pytest.mark.parametrize("error", ["RuntimeError", "restate.TerminalError"])
+def test_an_error_where_there_is_no_awakeable_yet_saves_no_payment(
+    lab: Lab, tmp_path: Path, error: str
+) -> None:
+    """RDD306: the attempts that follow read from the journal that there is none."""
+    refusing = changed(
+        tmp_path,
+        "communication/awakeable-inside-workflow/dont",
+        (
+            "    if awakeable:\n        ctx.resolve_awakeable(awakeable, method)\n",
+            "    if not awakeable:\n"
+            "        async with httpx.AsyncClient(timeout=30) as client:\n"
+            '            await client.get(f"{API_URL}/clock")\n'
+            f'        raise {error}("not yet")\n'
+            "    ctx.resolve_awakeable(awakeable, method)\n",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/pot"] = 20
+        asked = in_proof.outside.hold("GET /prices/pot", at_most=30.0)
+        raised = in_proof.outside.hold("GET /clock", at_most=30.0)
+        await in_proof.call("Order/order-1/run/send", "pot")
+        await in_proof.until_effect("GET /prices/pot")
+        paying = asyncio.create_task(in_proof.call("Order/order-1/paid", "card"))
+        await in_proof.until_effect("GET /clock")
+        asked.set()
+        await in_proof.until_row("select key from state where key = 'payment'")
+        raised.set()
+        await paying
+
+    rule = CHAPTER / "awakeable-inside-workflow"
+    trace = instead(lab, rule, prove, PLAIN, refusing).trace
+    (run,) = (each for each in trace.invocations if each.target == "Order/order-1/run")
+    (paid,) = (each for each in trace.invocations if each.target == "Order/order-1/paid")
+    assert run.status == "running"
+    if error == "RuntimeError":
+        assert (paid.status, len(paid.attempts)) == ("paused", 3)
+    else:
+        assert trace.calls[-1].status == 500
+        assert trace.calls[-1].answer["message"] == "not yet"
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_a_payment_for_a_run_on_the_old_code(lab: Lab, tmp_path: Path, both: bool) -> None:
     """RDD306: it comes to the new code, which has to resolve the awakeable, too."""
@@ -410,7 +492,7 @@ def test_a_lost_payment_is_found_and_resolved_once(lab: Lab) -> None:
 
     async def resolve(in_proof: LabInProof) -> None:
         [row] = await in_proof.query(lost)
-        await in_proof.resolve_awakeable(row["awakeable"].strip('"'), "card")
+        await in_proof.resolve_awakeable(row["awakeable"], "card")
         await in_proof.until_all_completed()
         assert not await in_proof.query(lost)
 
@@ -435,6 +517,43 @@ def test_a_key_is_refused_for_a_run_and_compared_alone_elsewhere(lab: Lab) -> No
     slug = "retry-without-idempotency-key"
     paid = instead(lab, CHAPTER / slug, twice, promise=answering(slug, "charge-1", "charge-1"))
     assert paid.outcome == Holds(["charge-1", "charge-1"], {"POST /charges": 1})
+
+
+def declined(folder: Path, slug: str) -> Path:
+    """The do of a rule whose `charge` takes the bank's no for an answer."""
+    line = '    return str(response.raise_for_status().json()["id"])\n'
+    terminal = '        raise restate.TerminalError("card declined", 402)\n'
+    refusal = f"    if response.status_code == 402:\n{terminal}"
+    return changed(folder, f"communication/{slug}/do", (line, refusal + line))
+
+
+def test_a_key_keeps_a_failure_as_well(lab: Lab, tmp_path: Path) -> None:
+    """RDD307: another attempt is made with another key."""
+    slug = "retry-without-idempotency-key"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1, status=402)
+        for key in ("order-1", "order-1", "order-1-try-2"):
+            await in_proof.call("Checkout/pay", "order-1", idempotency_key=key)
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, declined(tmp_path, slug)).trace
+    assert [call.status for call in trace.calls] == [402, 402, 200]
+    assert trace.calls[2].answer == "charge-1"
+    assert [effect.failed for effect in trace.effects] == [True, False]
+
+
+def test_a_key_of_a_call_keeps_a_failure_as_well(lab: Lab, tmp_path: Path) -> None:
+    """RDD309."""
+    slug = "key-inside-a-handler"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1, status=402)
+        await in_proof.call("Shop/customer_pays", "invoice-1")
+        await in_proof.call("Shop/nightly_collection", "invoice-1")
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, declined(tmp_path, slug)).trace
+    assert [call.status for call in trace.calls] == [402, 402]
+    assert len(trace.effects) == 1
 
 
 @pytest.mark.parametrize(
@@ -512,6 +631,28 @@ def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None
         assert len(await in_proof.query(over)) == 1
 
     afterwards(lab, CHAPTER / "secrets-in-headers", purge)
+
+
+def test_a_token_in_a_call_is_found_however_it_is_written(lab: Lab, tmp_path: Path) -> None:
+    """RDD311: the journal of the caller has the name of a header as the code has it."""
+    calling = changed(
+        tmp_path,
+        "communication/secrets-in-headers/do",
+        (
+            "\n\napp =",
+            "\n\n@claims.handler()\nasync def forward(ctx: restate.Context, claim: str) -> str:\n"
+            '    headers = {"Authorization": "Bearer 1", "x-trace": "t-1"}\n'
+            "    return await ctx.service_call(file, claim, headers=headers)\n\n\napp =",
+        ),
+    )
+    found = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Claims/forward", "water-damage")
+        found.extend(await in_proof.query(queries("RDD311")[0]))
+
+    instead(lab, CHAPTER / "secrets-in-headers", prove, PLAIN, calling)
+    assert {row["target"] for row in found} == {"Claims/forward", "Claims/file"}
 
 
 def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> None:
@@ -642,6 +783,20 @@ def test_a_polling_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) ->
     fixed = dataclasses.replace(crash_after_step("ask"), successor="do")
     result = instead(lab, CHAPTER / "polling-with-sleep", prove, fixed)
     assert result.outcome == JournalMismatch(command=1, was="name ask", now="name subscribe")
+
+
+def test_an_id_that_is_sent_through_the_context_is_sent_once(lab: Lab) -> None:
+    """RDD313: the message is in the journal, and no replay sends it again."""
+    sent = "select id from sys_invocation where target = 'Orders/poll' "
+    sent += "and invoked_by_target = 'Orders/track'"
+
+    async def look(in_proof: LabInProof) -> None:
+        assert len(await in_proof.query(sent)) == 1
+
+    rule = CHAPTER / "polling-with-sleep"
+    trace = afterwards(lab, rule, look, REPLAY_EVERY_AWAIT, "message").trace
+    (track,) = (each for each in trace.invocations if each.target == "Orders/track")
+    assert len(track.attempts) > 1
 
 
 def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab) -> None:
