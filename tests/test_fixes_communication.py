@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,22 @@ def test_a_client_that_gave_up_has_its_step_tried_again(
 
     trace = instead(lab, CHAPTER / "ingress-client-in-handler", prove, PLAIN, patience).trace
     assert trace.effect_counts() == {"POST /mails": mails, "POST /deletions": 1}
+
+
+@pytest.mark.parametrize("missing", ["httpx", "h2"])
+def test_the_ingress_client_needs_what_its_extra_brings(missing: str) -> None:
+    """RDD307, RDD312."""
+    script = (
+        f"import asyncio, sys; sys.modules['{missing}'] = None; import restate\n"
+        "asyncio.run(restate.create_client('http://127.0.0.1:1').__aenter__())\n"
+    )
+    failed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "ImportError" in failed.stderr
+    needed = "restate-sdk[client]" if missing == "httpx" else "httpx[http2]"
+    assert needed in failed.stderr
+    assert "httpx[http2]; extra == 'client'" in [
+        each.replace(" ;", ";") for each in requires("restate-sdk") or []
+    ]
 
 
 @pytest.mark.parametrize("slug", ["ingress-client-in-handler", "time-in-idempotency-key"])
@@ -598,9 +617,42 @@ def test_a_call_without_the_header_is_no_refusal(lab: Lab) -> None:
     assert outcome == RetriedUntilPaused("KeyError('x-user')", attempts=3)
 
 
+def test_a_key_without_the_user_gives_one_the_answer_of_another(lab: Lab) -> None:
+    """RDD310: the server compares the keys alone, whoever the header says it is."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        for user in ("alice", "mallory"):
+            await in_proof.call(
+                "Accounts/payout", {"iban": "M1"}, headers={"x-user": user}, idempotency_key="1"
+            )
+
+    rule = CHAPTER / "identity-from-the-payload"
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert [call.answer for call in trace.calls] == ["paid out for alice"] * 2
+    assert len(trace.effects) == 1
+
+
+def test_a_scan_that_is_reported_twice_is_noted_once(lab: Lab) -> None:
+    """RDD312."""
+    slug = "context-outside-a-handler"
+    scanned = "select id from sys_invocation where target = 'Parcels/parcel-1/scanned'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        for _ in range(2):
+            await in_proof.post(in_proof.worker_url, "/scans/scan-7/parcel-1/Graz")
+        await in_proof.until_all_completed()
+        assert len(await in_proof.query(scanned)) == 1
+
+    noted = answering(slug, "noted", "noted")
+    result = instead(lab, CHAPTER / slug, prove, PLAIN, CHAPTER / slug / "do.py", promise=noted)
+    assert result.outcome == noted
+
+
 def test_a_dead_context_raises_what_a_route_may_catch(lab: Lab, tmp_path: Path) -> None:
     """RDD312: the carrier is told 200, and the report is lost."""
-    line = "    contexts[parcel].object_send(scanned, key=parcel, arg=place)\n"
+    line = (
+        "    contexts[parcel].object_send(scanned, key=parcel, arg=place, idempotency_key=scan)\n"
+    )
     caught = changed(
         tmp_path,
         "communication/context-outside-a-handler/dont",
