@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,6 +13,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+import restate
 
 from restate_guide.lab import (
     PLAIN,
@@ -111,6 +114,47 @@ def test_twins_are_found_by_their_input(lab: Lab, slug: str) -> None:
 
     afterwards(lab, CHAPTER / slug, look)
     assert [row["times"] for row in found] == [2]
+
+
+@pytest.mark.parametrize(
+    ("slug", "target", "text"),
+    [
+        ("wrong-call-kind", "Orders/place", '"ann"'),
+        ("identity-from-the-payload", "Accounts/payout", '{"user": "alice", "iban": "M1"}'),
+    ],
+)
+def test_an_input_in_the_journal_is_numbers_of_bytes(
+    lab: Lab, slug: str, target: str, text: str
+) -> None:
+    """RDD302, RDD310."""
+    inputs = "select entry_json from sys_journal j join sys_invocation i on i.id = j.id "
+    inputs += (
+        f"where i.target = '{target}' and j.entry_type = 'Command: Input' order by i.created_at"
+    )
+
+    async def look(in_proof: LabInProof) -> None:
+        row, *_ = await in_proof.query(inputs)
+        assert bytes(json.loads(row["entry_json"])["Command"]["Input"]["payload"]).decode() == text
+
+    afterwards(lab, CHAPTER / slug, look)
+
+
+@pytest.mark.parametrize(
+    ("rule", "slug", "text"),
+    [
+        ("RDD307", "retry-without-idempotency-key", '"order-1"'),
+        ("RDD309", "key-inside-a-handler", '"invoice-1"'),
+    ],
+)
+def test_the_query_for_twins_tells_their_input_in_numbers(
+    lab: Lab, rule: str, slug: str, text: str
+) -> None:
+    async def look(in_proof: LabInProof) -> None:
+        (row,) = await in_proof.query(queries(rule)[0])
+        numbers = row["input"].partition("]")[0] + "]"
+        assert bytes(json.loads(numbers)).decode() == text
+
+    afterwards(lab, CHAPTER / slug, look)
 
 
 @pytest.mark.parametrize(("variant", "end"), [("do", "failure"), ("dont", "success")])
@@ -384,6 +428,13 @@ def test_the_other_key_of_a_cycle_is_lost_too(lab: Lab) -> None:
         await in_proof.until_row(f"{pending} 'Stock/pot/take'")
 
     instead(lab, CHAPTER / "same-key-cycle", place)
+
+
+def test_the_client_answers_no_awakeable() -> None:
+    """RDD305, RDD315: the ingress does, by a POST, which is how the proofs answer it."""
+    offered = [name for name in dir(restate.RestateClient) if not name.startswith("_")]
+    assert "service_call" in offered
+    assert not [name for name in offered if re.search("awakeable|resolve", name)]
 
 
 def test_signal_answers_in_a_service(lab: Lab, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from restate_guide.lab import (
     JournalMismatch,
     RetriedUntilPaused,
     crash_after_step,
+    load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
@@ -77,6 +78,22 @@ def test_input_that_the_model_takes_goes_on_in_place(lab: Lab) -> None:
     trace = in_place(lab, CHAPTER / "no-schema-at-the-border", crash_after_step("sign")).trace
     assert [call.status for call in trace.calls] == [200]
     assert trace.effect_counts() == {"POST /contracts": 1}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("successor", ["do", "dont"])
+def test_who_is_before_the_futures_goes_on_in_place(
+    lab: Lab, tmp_path: Path, successor: str
+) -> None:
+    """RDD804: the line with the mistake has written nothing."""
+    line = "    started = ["
+    for variant in ("do", "dont"):
+        step = '    await ctx.run_typed("note", "noted".upper)\n'
+        changed(tmp_path, f"data/foreign-awaitable/{variant}", (line, step + line))
+    proof = load(CHAPTER / "foreign-awaitable")
+    fixed = dataclasses.replace(crash_after_step("note"), successor=successor)
+    outcome = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed)).outcome
+    assert outcome == (proof.promise if successor == "do" else proof.symptom)
 
 
 @pytest.mark.server
