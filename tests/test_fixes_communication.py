@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+import restate
 
 from restate_guide.lab import (
     PLAIN,
@@ -82,6 +88,22 @@ def test_a_client_that_gave_up_has_its_step_tried_again(
     assert trace.effect_counts() == {"POST /mails": mails, "POST /deletions": 1}
 
 
+@pytest.mark.parametrize("missing", ["httpx", "h2"])
+def test_the_ingress_client_needs_what_its_extra_brings(missing: str) -> None:
+    """RDD307, RDD312."""
+    script = (
+        f"import asyncio, sys; sys.modules['{missing}'] = None; import restate\n"
+        "asyncio.run(restate.create_client('http://127.0.0.1:1').__aenter__())\n"
+    )
+    failed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "ImportError" in failed.stderr
+    needed = "restate-sdk[client]" if missing == "httpx" else "httpx[http2]"
+    assert needed in failed.stderr
+    assert "httpx[http2]; extra == 'client'" in [
+        each.replace(" ;", ";") for each in requires("restate-sdk") or []
+    ]
+
+
 @pytest.mark.parametrize("slug", ["ingress-client-in-handler", "time-in-idempotency-key"])
 def test_twins_are_found_by_their_input(lab: Lab, slug: str) -> None:
     """RDD301 and RDD308 speak of the query of RDD307."""
@@ -92,6 +114,47 @@ def test_twins_are_found_by_their_input(lab: Lab, slug: str) -> None:
 
     afterwards(lab, CHAPTER / slug, look)
     assert [row["times"] for row in found] == [2]
+
+
+@pytest.mark.parametrize(
+    ("slug", "target", "text"),
+    [
+        ("wrong-call-kind", "Orders/place", '"ann"'),
+        ("identity-from-the-payload", "Accounts/payout", '{"user": "alice", "iban": "M1"}'),
+    ],
+)
+def test_an_input_in_the_journal_is_numbers_of_bytes(
+    lab: Lab, slug: str, target: str, text: str
+) -> None:
+    """RDD302, RDD310."""
+    inputs = "select entry_json from sys_journal j join sys_invocation i on i.id = j.id "
+    inputs += (
+        f"where i.target = '{target}' and j.entry_type = 'Command: Input' order by i.created_at"
+    )
+
+    async def look(in_proof: LabInProof) -> None:
+        row, *_ = await in_proof.query(inputs)
+        assert bytes(json.loads(row["entry_json"])["Command"]["Input"]["payload"]).decode() == text
+
+    afterwards(lab, CHAPTER / slug, look)
+
+
+@pytest.mark.parametrize(
+    ("rule", "slug", "text"),
+    [
+        ("RDD307", "retry-without-idempotency-key", '"order-1"'),
+        ("RDD309", "key-inside-a-handler", '"invoice-1"'),
+    ],
+)
+def test_the_query_for_twins_tells_their_input_in_numbers(
+    lab: Lab, rule: str, slug: str, text: str
+) -> None:
+    async def look(in_proof: LabInProof) -> None:
+        (row,) = await in_proof.query(queries(rule)[0])
+        numbers = row["input"].partition("]")[0] + "]"
+        assert bytes(json.loads(numbers)).decode() == text
+
+    afterwards(lab, CHAPTER / slug, look)
 
 
 @pytest.mark.parametrize(("variant", "end"), [("do", "failure"), ("dont", "success")])
@@ -169,26 +232,189 @@ def test_calls_that_stand_in_no_queue_of_the_callers(lab: Lab, tmp_path: Path, w
     assert [call.answer for call in result.trace.calls] == ["", ["pot"]]
 
 
+WAITING_OR_GONE = pytest.mark.parametrize(
+    "stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=["running", "suspended"]
+)
+"""An invocation that waits for ever is the one at first, and the other after a while."""
+ROUNDS = 6
+"""How often something is tried that comes about by chance, and was seen at least every second time."""
+
+
+async def until_stuck(in_proof: LabInProof, first: str, last: str, stimulus: Stimulus) -> None:
+    """Waits until the last call of a circle stands in the queue behind the first one."""
+    invocation = "select id from sys_invocation where target = "
+    await in_proof.until_row(f"{invocation} '{last}' and status = 'pending'")
+    if stimulus is REPLAY_EVERY_AWAIT:
+        await in_proof.until_row(f"{invocation} '{first}' and status = 'suspended'")
+
+
+async def ends(in_proof: LabInProof, target: str) -> list[str | None]:
+    """How the invocations of a target ended that have begun; of others the server keeps nothing."""
+    rows = await in_proof.query(
+        f"select completion_failure from sys_invocation where target = '{target}' "
+        "and status = 'completed'"
+    )
+    return [row.get("completion_failure") for row in rows]
+
+
 @pytest.mark.parametrize(
-    ("slug", "target"),
+    ("variant", "line", "left"),
     [
-        ("same-key-cycle", "Orders/order-1/place"),  # RDD303
-        ("self-call-same-key", "Cart/ann/check_out"),  # RDD304
+        ("message", "    ctx.object_send(empty, key=ctx.key(), arg=None)\n", []),
+        ("do", "    clear(ctx)\n    return bought\n", [["pan"]]),
     ],
 )
-def test_cancel_of_the_first_frees_the_keys_of_a_cycle(lab: Lab, slug: str, target: str) -> None:
-    """The cancellation reaches what the cancelled invocation waits for."""
+def test_what_came_meanwhile_is_emptied_by_a_message_only(
+    lab: Lab, tmp_path: Path, variant: str, line: str, left: list[list[str]]
+) -> None:
+    """RDD304: it stood in the queue before the message did."""
+    paying = '    await ctx.run_typed("pay", pay)\n'
+    slow = changed(
+        tmp_path,
+        f"communication/self-call-same-key/{variant}",
+        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+        (
+            "\n\n@cart.handler()\nasync def put(",
+            '\n\ndef pay() -> None:\n    httpx.post(os.environ["API_URL"] + "/charges")\n'
+            "\n\n@cart.handler()\nasync def put(",
+        ),
+        (line, paying + line),
+    )
 
-    async def free(in_proof: LabInProof) -> None:
-        assert await in_proof.operate("cancel", target) == 202
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=30.0)
+        await in_proof.call("Cart/ann/put", "pot")
+        buying = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await in_proof.until_effect("POST /charges")
+        await in_proof.call("Cart/ann/put/send", "pan")
+        await in_proof.until_row("select id from sys_invocation where status = 'pending'")
+        charged.set()
+        assert await buying == ["pot"]
         await in_proof.until_all_completed()
 
-    trace = afterwards(lab, CHAPTER / slug, free).trace
-    assert {invocation.status for invocation in trace.invocations} == {"completed"}
-    first = next(invocation for invocation in trace.invocations if invocation.target == target)
-    # The SDK says "cancelled"; "canceled" comes from the call, where the server was faster with that.
-    assert first.result["failure"] in ("cancelled", "canceled")
-    assert first.result["code"] == 409
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow).trace
+    assert [state.value for state in trace.state] == left
+
+
+@WAITING_OR_GONE
+def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimulus) -> None:
+    """RDD304: on the new deployment, those in the queue and those to come check out."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Cart/ann/put", "pot")
+        first = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await until_stuck(in_proof, "Cart/ann/check_out", "Cart/ann/empty", stimulus)
+        (found,) = await in_proof.query(queries("RDD304")[0])
+        assert (found["waits"], found["holds"]) == ("Cart/ann/empty", "Cart/ann/check_out")
+        put = asyncio.create_task(in_proof.call("Cart/ann/put", "pan"))
+        await in_proof.until_row(
+            "select id from sys_invocation where target = 'Cart/ann/put' and status = 'pending'"
+        )
+        await in_proof.deploy("do")
+        await in_proof.admin("PATCH", f"/invocations/{found['id']}/cancel")
+        await asyncio.gather(first, put)
+        assert await ends(in_proof, "Cart/ann/check_out") == ["[409] canceled"]
+        assert await ends(in_proof, "Cart/ann/empty") == []
+        assert await in_proof.call("Cart/ann/check_out") == ["pot", "pan"]
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, stimulus).trace
+    assert [call.status for call in trace.calls] == [200, 409, 200, 200]
+    assert not trace.state
+
+
+def test_cancel_of_the_call_that_holds_may_empty_the_cart(lab: Lab) -> None:
+    """RDD304: the other one has its key then, and may be faster than the cancellation."""
+    emptied = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for number in range(ROUNDS):
+            customer = f"customer-{number}"
+            cart = f"Cart/{customer}"
+            await in_proof.call(f"{cart}/put", "pot")
+            await in_proof.call(f"{cart}/check_out/send")
+            await until_stuck(in_proof, f"{cart}/check_out", f"{cart}/empty", REPLAY_EVERY_AWAIT)
+            assert await in_proof.operate("cancel", f"{cart}/check_out") == 202
+            await in_proof.until_all_completed()
+            assert await ends(in_proof, f"{cart}/check_out") == ["[409] cancelled"]
+            if await ends(in_proof, f"{cart}/empty") == [None]:
+                emptied.append(customer)
+                break
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, REPLAY_EVERY_AWAIT).trace
+    assert emptied
+    assert emptied[0] not in [state.key for state in trace.state]
+
+
+@WAITING_OR_GONE
+def test_cancel_of_the_call_that_closes_a_circle_frees_both_keys(
+    lab: Lab, stimulus: Stimulus
+) -> None:
+    """RDD303: and leaves nothing of the order that failed; the next one begins on the new code."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        first = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-1/note", stimulus)
+        second = asyncio.create_task(in_proof.call("Orders/order-2/place", "pot"))
+        await in_proof.until_row(
+            "select id from sys_invocation where target = 'Stock/pot/take' and status = 'pending'"
+        )
+        found = await in_proof.query(queries("RDD303")[0])
+        assert "Orders/order-1/note" in [row["target"] for row in found]
+        await in_proof.deploy("do")
+        # 200, not 202: what hasn't begun is over at once.
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await asyncio.gather(first, second)
+        assert await ends(in_proof, "Orders/order-1/place") == ["[409] canceled"]
+        assert "[409] canceled" in await ends(in_proof, "Stock/pot/take")
+        assert not await in_proof.query("select key from state where service_key = 'order-1'")
+        await in_proof.call("Orders/order-1/place", "pot")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, stimulus).trace
+    assert [call.status for call in trace.calls] == [409, 200, 200]
+    answers = [call.answer for call in trace.calls[1:]]
+    assert answers == ["pot taken, number 1", "pot taken, number 2"]
+
+
+def test_a_circle_that_is_freed_before_the_fix_closes_again(lab: Lab) -> None:
+    """RDD303: the next order for the same pot begins on the old code."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/order-1/place/send", "pot")
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-1/note", PLAIN)
+        await in_proof.call("Orders/order-2/place/send", "pot")
+        await in_proof.until_row(
+            "select id from sys_invocation where target = 'Stock/pot/take' and status = 'pending'"
+        )
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-2/note", PLAIN)
+
+    instead(lab, CHAPTER / "same-key-cycle", prove)
+
+
+def test_cancel_of_the_first_of_a_circle_has_the_last_run(lab: Lab) -> None:
+    """RDD303: an item is noted for an order that has failed."""
+    noted = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for number in range(ROUNDS):
+            order, item = f"Orders/order-{number}", f"pot-{number}"
+            await in_proof.call(f"{order}/place/send", item)
+            await until_stuck(in_proof, f"{order}/place", f"{order}/note", REPLAY_EVERY_AWAIT)
+            await in_proof.until_row(
+                "select id from sys_invocation "
+                f"where target = 'Stock/{item}/take' and status = 'suspended'"
+            )
+            assert await in_proof.operate("cancel", f"{order}/place") == 202
+            await in_proof.until_all_completed()
+            assert await ends(in_proof, f"{order}/place") == ["[409] cancelled"]
+            if await ends(in_proof, f"{order}/note") == [None]:
+                noted.append(f"order-{number}")
+                break
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, REPLAY_EVERY_AWAIT).trace
+    assert noted
+    assert [state.key for state in trace.state] == noted
 
 
 def test_the_other_key_of_a_cycle_is_lost_too(lab: Lab) -> None:
@@ -202,6 +428,13 @@ def test_the_other_key_of_a_cycle_is_lost_too(lab: Lab) -> None:
         await in_proof.until_row(f"{pending} 'Stock/pot/take'")
 
     instead(lab, CHAPTER / "same-key-cycle", place)
+
+
+def test_the_client_answers_no_awakeable() -> None:
+    """RDD305, RDD315: the ingress does, by a POST, which is how the proofs answer it."""
+    offered = [name for name in dir(restate.RestateClient) if not name.startswith("_")]
+    assert "service_call" in offered
+    assert not [name for name in offered if re.search("awakeable|resolve", name)]
 
 
 def test_signal_answers_in_a_service(lab: Lab, tmp_path: Path) -> None:
@@ -248,6 +481,49 @@ def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
     assert trace.calls[-1].answer == "granted"
 
 
+@pytest.mark.parametrize("error", ["RuntimeError", "restate.TerminalError"])
+def test_an_error_where_there_is_no_awakeable_yet_saves_no_payment(
+    lab: Lab, tmp_path: Path, error: str
+) -> None:
+    """RDD306: the attempts that follow read from the journal that there is none."""
+    refusing = changed(
+        tmp_path,
+        "communication/awakeable-inside-workflow/dont",
+        (
+            "    if awakeable:\n        ctx.resolve_awakeable(awakeable, method)\n",
+            "    if not awakeable:\n"
+            "        async with httpx.AsyncClient(timeout=30) as client:\n"
+            '            await client.get(f"{API_URL}/clock")\n'
+            f'        raise {error}("not yet")\n'
+            "    ctx.resolve_awakeable(awakeable, method)\n",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/pot"] = 20
+        asked = in_proof.outside.hold("GET /prices/pot", at_most=30.0)
+        raised = in_proof.outside.hold("GET /clock", at_most=30.0)
+        await in_proof.call("Order/order-1/run/send", "pot")
+        await in_proof.until_effect("GET /prices/pot")
+        paying = asyncio.create_task(in_proof.call("Order/order-1/paid", "card"))
+        await in_proof.until_effect("GET /clock")
+        asked.set()
+        await in_proof.until_row("select key from state where key = 'payment'")
+        raised.set()
+        await paying
+
+    rule = CHAPTER / "awakeable-inside-workflow"
+    trace = instead(lab, rule, prove, PLAIN, refusing).trace
+    (run,) = (each for each in trace.invocations if each.target == "Order/order-1/run")
+    (paid,) = (each for each in trace.invocations if each.target == "Order/order-1/paid")
+    assert run.status == "running"
+    if error == "RuntimeError":
+        assert (paid.status, len(paid.attempts)) == ("paused", 3)
+    else:
+        assert trace.calls[-1].status == 500
+        assert trace.calls[-1].answer["message"] == "not yet"
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_a_payment_for_a_run_on_the_old_code(lab: Lab, tmp_path: Path, both: bool) -> None:
     """RDD306: it comes to the new code, which has to resolve the awakeable, too."""
@@ -286,7 +562,7 @@ def test_a_lost_payment_is_found_and_resolved_once(lab: Lab) -> None:
 
     async def resolve(in_proof: LabInProof) -> None:
         [row] = await in_proof.query(lost)
-        await in_proof.resolve_awakeable(row["awakeable"].strip('"'), "card")
+        await in_proof.resolve_awakeable(row["awakeable"], "card")
         await in_proof.until_all_completed()
         assert not await in_proof.query(lost)
 
@@ -311,6 +587,43 @@ def test_a_key_is_refused_for_a_run_and_compared_alone_elsewhere(lab: Lab) -> No
     slug = "retry-without-idempotency-key"
     paid = instead(lab, CHAPTER / slug, twice, promise=answering(slug, "charge-1", "charge-1"))
     assert paid.outcome == Holds(["charge-1", "charge-1"], {"POST /charges": 1})
+
+
+def declined(folder: Path, slug: str) -> Path:
+    """The do of a rule whose `charge` takes the bank's no for an answer."""
+    line = '    return str(response.raise_for_status().json()["id"])\n'
+    terminal = '        raise restate.TerminalError("card declined", 402)\n'
+    refusal = f"    if response.status_code == 402:\n{terminal}"
+    return changed(folder, f"communication/{slug}/do", (line, refusal + line))
+
+
+def test_a_key_keeps_a_failure_as_well(lab: Lab, tmp_path: Path) -> None:
+    """RDD307: another attempt is made with another key."""
+    slug = "retry-without-idempotency-key"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1, status=402)
+        for key in ("order-1", "order-1", "order-1-try-2"):
+            await in_proof.call("Checkout/pay", "order-1", idempotency_key=key)
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, declined(tmp_path, slug)).trace
+    assert [call.status for call in trace.calls] == [402, 402, 200]
+    assert trace.calls[2].answer == "charge-1"
+    assert [effect.failed for effect in trace.effects] == [True, False]
+
+
+def test_a_key_of_a_call_keeps_a_failure_as_well(lab: Lab, tmp_path: Path) -> None:
+    """RDD309."""
+    slug = "key-inside-a-handler"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1, status=402)
+        await in_proof.call("Shop/customer_pays", "invoice-1")
+        await in_proof.call("Shop/nightly_collection", "invoice-1")
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, declined(tmp_path, slug)).trace
+    assert [call.status for call in trace.calls] == [402, 402]
+    assert len(trace.effects) == 1
 
 
 @pytest.mark.parametrize(
@@ -355,9 +668,42 @@ def test_a_call_without_the_header_is_no_refusal(lab: Lab) -> None:
     assert outcome == RetriedUntilPaused("KeyError('x-user')", attempts=3)
 
 
+def test_a_key_without_the_user_gives_one_the_answer_of_another(lab: Lab) -> None:
+    """RDD310: the server compares the keys alone, whoever the header says it is."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        for user in ("alice", "mallory"):
+            await in_proof.call(
+                "Accounts/payout", {"iban": "M1"}, headers={"x-user": user}, idempotency_key="1"
+            )
+
+    rule = CHAPTER / "identity-from-the-payload"
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert [call.answer for call in trace.calls] == ["paid out for alice"] * 2
+    assert len(trace.effects) == 1
+
+
+def test_a_scan_that_is_reported_twice_is_noted_once(lab: Lab) -> None:
+    """RDD312."""
+    slug = "context-outside-a-handler"
+    scanned = "select id from sys_invocation where target = 'Parcels/parcel-1/scanned'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        for _ in range(2):
+            await in_proof.post(in_proof.worker_url, "/scans/scan-7/parcel-1/Graz")
+        await in_proof.until_all_completed()
+        assert len(await in_proof.query(scanned)) == 1
+
+    noted = answering(slug, "noted", "noted")
+    result = instead(lab, CHAPTER / slug, prove, PLAIN, CHAPTER / slug / "do.py", promise=noted)
+    assert result.outcome == noted
+
+
 def test_a_dead_context_raises_what_a_route_may_catch(lab: Lab, tmp_path: Path) -> None:
     """RDD312: the carrier is told 200, and the report is lost."""
-    line = "    contexts[parcel].object_send(scanned, key=parcel, arg=place)\n"
+    line = (
+        "    contexts[parcel].object_send(scanned, key=parcel, arg=place, idempotency_key=scan)\n"
+    )
     caught = changed(
         tmp_path,
         "communication/context-outside-a-handler/dont",
@@ -388,6 +734,28 @@ def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None
         assert len(await in_proof.query(over)) == 1
 
     afterwards(lab, CHAPTER / "secrets-in-headers", purge)
+
+
+def test_a_token_in_a_call_is_found_however_it_is_written(lab: Lab, tmp_path: Path) -> None:
+    """RDD311: the journal of the caller has the name of a header as the code has it."""
+    calling = changed(
+        tmp_path,
+        "communication/secrets-in-headers/do",
+        (
+            "\n\napp =",
+            "\n\n@claims.handler()\nasync def forward(ctx: restate.Context, claim: str) -> str:\n"
+            '    headers = {"Authorization": "Bearer 1", "x-trace": "t-1"}\n'
+            "    return await ctx.service_call(file, claim, headers=headers)\n\n\napp =",
+        ),
+    )
+    found = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Claims/forward", "water-damage")
+        found.extend(await in_proof.query(queries("RDD311")[0]))
+
+    instead(lab, CHAPTER / "secrets-in-headers", prove, PLAIN, calling)
+    assert {row["target"] for row in found} == {"Claims/forward", "Claims/file"}
 
 
 def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> None:
@@ -518,6 +886,20 @@ def test_a_polling_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) ->
     fixed = dataclasses.replace(crash_after_step("ask"), successor="do")
     result = instead(lab, CHAPTER / "polling-with-sleep", prove, fixed)
     assert result.outcome == JournalMismatch(command=1, was="name ask", now="name subscribe")
+
+
+def test_an_id_that_is_sent_through_the_context_is_sent_once(lab: Lab) -> None:
+    """RDD313: the message is in the journal, and no replay sends it again."""
+    sent = "select id from sys_invocation where target = 'Orders/poll' "
+    sent += "and invoked_by_target = 'Orders/track'"
+
+    async def look(in_proof: LabInProof) -> None:
+        assert len(await in_proof.query(sent)) == 1
+
+    rule = CHAPTER / "polling-with-sleep"
+    trace = afterwards(lab, rule, look, REPLAY_EVERY_AWAIT, "message").trace
+    (track,) = (each for each in trace.invocations if each.target == "Orders/track")
+    assert len(track.attempts) > 1
 
 
 def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +15,15 @@ from pydantic import BaseModel
 from restate.serde import DefaultSerde
 
 from restate_guide.lab import (
+    PLAIN,
     JournalMismatch,
+    RetriedUntilPaused,
     crash_after_step,
+    load,
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, in_place, instead, resume_on
+from tests.fixes import SNIPPETS, afterwards, changed, in_place, instead, resume_on
 
 CHAPTER = SNIPPETS / "data"
 
@@ -73,6 +78,116 @@ def test_input_that_the_model_takes_goes_on_in_place(lab: Lab) -> None:
     trace = in_place(lab, CHAPTER / "no-schema-at-the-border", crash_after_step("sign")).trace
     assert [call.status for call in trace.calls] == [200]
     assert trace.effect_counts() == {"POST /contracts": 1}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("successor", ["do", "dont"])
+def test_who_is_before_the_futures_goes_on_in_place(
+    lab: Lab, tmp_path: Path, successor: str
+) -> None:
+    """RDD804: the line with the mistake has written nothing."""
+    line = "    started = ["
+    for variant in ("do", "dont"):
+        step = '    await ctx.run_typed("note", "noted".upper)\n'
+        changed(tmp_path, f"data/foreign-awaitable/{variant}", (line, step + line))
+    proof = load(CHAPTER / "foreign-awaitable")
+    fixed = dataclasses.replace(crash_after_step("note"), successor=successor)
+    outcome = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed)).outcome
+    assert outcome == (proof.promise if successor == "do" else proof.symptom)
+
+
+@pytest.mark.server
+def test_an_empty_body_is_not_refused(lab: Lab) -> None:
+    """RDD803: what the handler then does with `None` fails again and again."""
+    rule = CHAPTER / "no-schema-at-the-border"
+
+    async def nothing(in_proof: LabInProof) -> None:
+        await in_proof.call("Insurance/insure")
+
+    outcome = instead(lab, rule, nothing, PLAIN, rule / "do.py").outcome
+    refused = "AttributeError(\"'NoneType' object has no attribute 'customer'\")"
+    assert outcome == RetriedUntilPaused(refused, attempts=3)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("annotation", "sent", "published", "got"),
+    [
+        ("str", {"customer": "ann"}, {"type": "string"}, "dict"),
+        ("int", "three", {"type": "integer"}, "str"),
+        ("list[Trip]", [{"customer": "ann", "days": 3}], {"type": "array", "items": True}, "dict"),
+    ],
+)
+def test_what_is_no_model_is_published_and_not_checked(
+    lab: Lab, tmp_path: Path, annotation: str, sent: Any, published: dict[str, Any], got: str
+) -> None:
+    """RDD803: a text, a number, a list of models."""
+    handler = (CHAPTER / "no-schema-at-the-border/do.py").read_text().partition("async def ")[2]
+    telling = changed(
+        tmp_path,
+        "data/no-schema-at-the-border/do",
+        (
+            handler.partition("\n\n\napp")[0],
+            f"insure(ctx: restate.Context, trip: {annotation}) -> str:\n"
+            "    return type(trip[0] if isinstance(trip, list) else trip).__name__",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        openapi = await in_proof.admin("GET", "/services/Insurance/openapi")
+        assert openapi["components"]["schemas"]["insureRequest"] == published
+        await in_proof.call("Insurance/insure", sent)
+
+    trace = instead(lab, CHAPTER / "no-schema-at-the-border", prove, PLAIN, telling).trace
+    assert trace.calls[0].answer == got
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("hint", ["type_hint=Answer", "type_hint=dict[str, str]"])
+@pytest.mark.parametrize(
+    ("snippet", "asks", "returns"),
+    [
+        ("promise-outside-workflow", "ctx.awakeable(type_hint=str)", "return await answer"),
+        (
+            "awakeable-inside-workflow",
+            'payment = ctx.promise("payment", type_hint=str)',
+            'return f"{price} paid by {await payment}"',
+        ),
+    ],
+    ids=["awakeable", "promise"],
+)
+def test_a_type_hint_says_what_becomes_of_an_answer(
+    lab: Lab, tmp_path: Path, snippet: str, asks: str, returns: str, hint: str
+) -> None:
+    """The chapter's page: of a promise and an awakeable as of state."""
+    waits = returns.partition("await ")[2].rstrip('"}')
+    telling = changed(
+        tmp_path,
+        f"communication/{snippet}/do",
+        ("import restate\n", "import restate\nfrom pydantic import BaseModel\n"),
+        (
+            '"http://localhost:9000")\n',
+            '"http://localhost:9000")\n\n\nclass Answer(BaseModel):\n    by: str\n',
+        ),
+        (asks, asks.replace("type_hint=str", hint)),
+        (returns, f"return type(await {waits}).__name__"),
+    )
+    sent = {"by": "ann"}
+
+    async def prove(in_proof: LabInProof) -> None:
+        if "awakeable(" in asks:
+            claiming = asyncio.create_task(in_proof.call("Expenses/claim", "train ticket"))
+            await in_proof.until_effect("POST /mails")
+            await in_proof.resolve_awakeable(in_proof.outside.ledger[0].body["answer to"], sent)
+            told.append(await claiming)
+        else:
+            in_proof.outside.answers["GET /prices/pot"] = 20
+            await in_proof.call("Order/order-1/paid", sent)
+            told.append(await in_proof.call("Order/order-1/run", "pot"))
+
+    told: list[object] = []
+    instead(lab, SNIPPETS / "communication" / snippet, prove, PLAIN, telling)
+    assert told == ["Answer" if "Answer" in hint else "dict"]
 
 
 class Line(BaseModel):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import re
+from collections.abc import Awaitable
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
+import restate
 
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
@@ -53,6 +57,36 @@ def test_paused_resumes_on_the_fixed_code(
         await in_proof.until_all_completed()
 
     assert afterwards(lab, CHAPTER / slug, fix).trace.effect_counts() == effects
+
+
+def is_awaited(owner: type, name: str) -> bool:
+    """Whether the SDK's method returns something to wait for, alone or beside an id."""
+    method = getattr(owner, name)
+    returned = get_type_hints(method).get("return")
+    if get_origin(returned) is tuple:
+        returned = get_args(returned)[-1]
+    kind = get_origin(returned) or returned
+    is_future = inspect.isclass(kind) and issubclass(kind, Awaitable)
+    return is_future or inspect.iscoroutinefunction(method)
+
+
+def test_the_table_of_what_is_awaited_is_the_sdks() -> None:
+    """RDD707."""
+    page = (ROOT / "docs/rules/services/await-on-sync-op.md").read_text()
+    told: dict[bool, list[str]] = {False: [], True: []}
+    for row in re.findall(r"^\|(.*)\|$", page.partition("|---|---|\n")[2], re.M):
+        for awaited, cell in enumerate(row.split("|")):
+            for name in re.findall(r"`(?:ctx\.)?(\w+)(?:\(\))?`", cell):
+                owners: list[type] = [restate.WorkflowContext]
+                if "of a durable promise" in cell:
+                    owners = [restate.DurablePromise]
+                elif f"`{name}()`" in cell:
+                    owners = [restate.SendHandle, restate.RestateDurableCallFuture]
+                for owner in owners:
+                    assert is_awaited(owner, name) == bool(awaited), f"{owner.__name__}.{name}"
+                told[bool(awaited)].append(name)
+    assert told[False].count("cancel_invocation") == told[True].count("cancel_invocation") == 1
+    assert {"set", "key"} <= set(told[False]) and {"get", "peek", "signal"} <= set(told[True])
 
 
 def test_whoever_asks_again_has_it_done_again(lab: Lab) -> None:

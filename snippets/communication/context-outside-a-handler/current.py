@@ -28,13 +28,13 @@ services = restate.app([parcels])
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """All of it in one process: POST /scans/parcel-1/Graz, and the services."""
+    """All of it in one process: POST /scans/scan-7/parcel-1/Graz, and the services."""
     if not scope.get("path", "").startswith("/scans/"):
         await services(scope, receive, send)
         return
-    parcel, place = scope["path"].split("/")[2:]
+    scan, parcel, place = scope["path"].split("/")[2:]
     ctx = current_context()
     assert ctx
-    ctx.object_send(scanned, key=parcel, arg=place)
+    ctx.object_send(scanned, key=parcel, arg=place, idempotency_key=scan)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"noted"})

@@ -30,12 +30,12 @@ services = restate.app([parcels])
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """All of it in one process: POST /scans/parcel-1/Graz, and the services."""
+    """All of it in one process: POST /scans/scan-7/parcel-1/Graz, and the services."""
     if not scope.get("path", "").startswith("/scans/"):
         await services(scope, receive, send)
         return
-    parcel, place = scope["path"].split("/")[2:]
+    scan, parcel, place = scope["path"].split("/")[2:]
     async with restate.create_client(INGRESS_URL) as client:
-        await client.object_send(scanned, key=parcel, arg=place)
+        await client.object_send(scanned, key=parcel, arg=place, idempotency_key=scan)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"noted"})

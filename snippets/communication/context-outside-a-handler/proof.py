@@ -15,7 +15,7 @@ EXPECTED = {
 
 async def prove(lab: Lab) -> None:
     await lab.call("Parcels/parcel-1/register", "Linz")
-    await lab.post(lab.worker_url, "/scans/parcel-1/Graz")
+    await lab.post(lab.worker_url, "/scans/scan-7/parcel-1/Graz")
     await lab.until_all_completed()
     await lab.call("Parcels/parcel-1/where")
 

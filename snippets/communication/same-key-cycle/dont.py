@@ -8,8 +8,8 @@ stock = restate.VirtualObject("Stock")
 
 @orders.handler()
 async def place(ctx: restate.ObjectContext, item: str) -> str:
-    left = await ctx.object_call(take, key=item, arg=ctx.key())
-    return f"{item} taken, {left} left"
+    number = await ctx.object_call(take, key=item, arg=ctx.key())
+    return f"{item} taken, number {number}"
 
 
 @orders.handler()
@@ -20,9 +20,9 @@ async def note(ctx: restate.ObjectContext, item: str) -> None:
 @stock.handler()
 async def take(ctx: restate.ObjectContext, order: str) -> int:
     await ctx.object_call(note, key=order, arg=ctx.key())
-    left = (await ctx.get("left", type_hint=int) or 10) - 1
-    ctx.set("left", left)
-    return left
+    taken = (await ctx.get("taken", type_hint=int) or 0) + 1
+    ctx.set("taken", taken)
+    return taken
 
 
 app = restate.app([orders, stock])

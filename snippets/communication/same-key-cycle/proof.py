@@ -5,7 +5,7 @@ from restate_guide.lab import PLAIN, Aside, Holds, Lab, WaitsForever
 RULE = "RDD303"
 STIMULUS = PLAIN
 EXPECTED = {
-    "do": Holds(answers=["pot taken, 9 left"]),
+    "do": Holds(answers=["pot taken, number 1"]),
     "dont": WaitsForever(status="running"),
 }
 ASIDES = {
