@@ -15,8 +15,8 @@ def rule_path(rule: Rule) -> str:
 
 def rule_link(rule: Rule, *, with_title: bool = True) -> Element:
     """A link by the rule's id and title; search has the title from the rule's own page."""
-    named: Content = [" ", prose(rule.title)]
-    title = el("span", named, class_="rule-title", data_search_exclude="true")
+    name = el("span", prose(rule.title), class_="rule-title", data_search_exclude="true")
+    title: Content = [" ", name]
     return el(
         "a",
         el("span", rule.id, class_="rule-id"),
