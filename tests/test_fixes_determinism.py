@@ -36,7 +36,7 @@ from restate_guide.lab import (
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.evidence import read
 from restate_guide.lab.outside import Received
-from tests.conftest import Lab
+from tests.conftest import Lab, apart
 from tests.fixes import (
     SNIPPETS,
     afterwards,
@@ -529,7 +529,7 @@ def test_thread_is_no_cure_for_a_calculation(work: Callable[[list[int]], int]) -
         assert in_thread > 0.5
         assert in_process < in_thread / 2
 
-    asyncio.run(measure())
+    apart(asyncio.run, measure())
 
 
 @pytest.mark.parametrize(("on", "written"), [("queue handler", 0), ("listener's handler", 1)])
