@@ -79,6 +79,20 @@ async def resume_on(in_proof: LabInProof, target: str, snippet: str = "do") -> N
     await until_status(in_proof, target, "completed")
 
 
+async def resume_on_one_before_the_latest(
+    in_proof: LabInProof, target: str, snippet: str, latest: str = "do"
+) -> None:
+    """Registers two snippets, one after the other, and resumes what is paused on the first, by its id."""
+    await until_status(in_proof, target, "paused")
+    ids = "select id from sys_deployment"
+    before = {row["id"] for row in await in_proof.query(ids)}
+    await in_proof.deploy(snippet)
+    [deployment] = {row["id"] for row in await in_proof.query(ids)} - before
+    await in_proof.deploy(latest)
+    assert await in_proof.operate("resume", target, deployment=deployment) == 200
+    await until_status(in_proof, target, "completed")
+
+
 def queries(rule: str, invocation: str = "inv_…") -> list[str]:
     """The queries on the page of a rule (`RDD307`) that can be asked, with an invocation's id put in."""
     text = next(each.text for each in rules() if each.id == rule)

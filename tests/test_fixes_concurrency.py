@@ -28,6 +28,7 @@ from tests.fixes import (
     instead,
     queries,
     resume_on,
+    resume_on_one_before_the_latest,
     until_status,
 )
 
@@ -101,17 +102,9 @@ def test_mismatch_after_a_deadline_completes_without_the_branch(lab: Lab) -> Non
 
 def test_resumed_by_its_id_on_a_deployment_that_is_not_the_latest(lab: Lab) -> None:
     """RDD406: where the fix was registered after the version that always sleeps."""
-    found = "select id from sys_invocation where target = 'Reminders/remind' and status = "
 
     async def fix(in_proof: LabInProof) -> None:
-        await until_status(in_proof, "Reminders/remind", "paused")
-        before = {row["id"] for row in await in_proof.query("select id from sys_deployment")}
-        await in_proof.deploy("clamped")
-        after = {row["id"] for row in await in_proof.query("select id from sys_deployment")}
-        await in_proof.deploy("do")
-        [helper] = after - before
-        assert await in_proof.operate("resume", "Reminders/remind", deployment=helper) == 200
-        await in_proof.until_row(f"{found} 'completed'")
+        await resume_on_one_before_the_latest(in_proof, "Reminders/remind", "clamped")
 
     trace = afterwards(lab, CHAPTER / "offset-by-hand", fix).trace
     assert trace.effect_counts() == {"POST /emails": 1}
@@ -257,6 +250,10 @@ def test_what_waits_on_the_old_timer_fits_the_code_with_the_limit(lab: Lab) -> N
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Orders/buy/send", "pot")
         await in_proof.until_row(hanging)
+        journal = await in_proof.query(
+            "select entry_type, name from sys_journal where entry_type like 'Command: %' order by index"
+        )
+        assert journal[-1] == {"entry_type": "Command: Run", "name": "ask"}
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", "Orders/buy", deployment="latest") == 200
         await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")

@@ -27,6 +27,7 @@ from tests.fixes import (
     in_place,
     instead,
     resume_on,
+    resume_on_one_before_the_latest,
     until_status,
 )
 
@@ -173,10 +174,10 @@ def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
 
 
 def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
-    """RDD605: registered at an address of its own."""
+    """RDD605: registered at an address of its own; by its id, as the latest is the new one."""
 
     async def old_again(in_proof: LabInProof) -> None:
-        await resume_on(in_proof, "Orders/place", "before")
+        await resume_on_one_before_the_latest(in_proof, "Orders/place", "before", "dont")
 
     trace = afterwards(lab, CHAPTER / "code-changed-in-flight", old_again).trace
     assert trace.effect_counts() == {"POST /reservations": 1, "POST /parcels": 1}
@@ -216,17 +217,18 @@ def test_suspended_order_fails_when_its_wait_is_over(lab: Lab, tmp_path: Path) -
 
 
 def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
-    """RDD606: on a worker with the flag off, what a flag turned on has paused completes."""
+    """RDD606: on a worker with the flag off, what was paused completes, though the fix is the latest."""
     proof = load(CHAPTER / "flag-read-in-flight")
     snippet = tmp_path / "dont.py"
     text = proof.snippet("dont").read_text()
     snippet.write_text(text)
     (tmp_path / "off.py").write_text(text.replace('os.environ.get("FRAUD_CHECK") == "on"', "False"))
+    (tmp_path / "do.py").write_text(proof.snippet("do").read_text())
     target = "Tickets/sell"
 
     async def turn_back(in_proof: LabInProof) -> None:
         selling = asyncio.create_task(in_proof.call(target, "order-1"))
-        await resume_on(in_proof, target, "off")
+        await resume_on_one_before_the_latest(in_proof, target, "off")
         await in_proof.until_all_completed()
         await selling
 
