@@ -281,6 +281,114 @@ def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
     assert result.outcome.kind == "journal-mismatch"
 
 
+ASLEEP = "select index from sys_journal where entry_type = 'Command: Sleep'"
+
+
+def test_bare_except_refunds_when_the_connection_is_lost(lab: Lab) -> None:
+    """RDD507: the refund is a step, and is not refused; the next attempt gets the courier."""
+    rule = CHAPTER / "bare-except"
+
+    async def restart(in_proof: LabInProof) -> None:
+        courier = in_proof.outside.hold("POST /couriers", at_most=20.0)
+        await in_proof.call("Meals/buy/send", "order-1")
+        await in_proof.until_effect("POST /couriers")
+        await in_proof.restart_server()
+        await in_proof.until_effect("POST /refunds")
+        courier.set()
+        await in_proof.until_row("select id from sys_invocation where status = 'completed'")
+
+    trace = instead(lab, rule, restart, PLAIN, rule / "step.py").trace
+    (meal,) = trace.invocations
+    assert meal.result == "courier-1"
+    assert trace.effect_counts()["POST /refunds"] == 1
+    assert "refund" not in {entry.name for entry in meal.journal if "Run" in entry.type}
+
+
+def test_lost_connection_is_an_exception(lab: Lab) -> None:
+    """RDD509: the server restarts during the sleep, nobody cancels, and the don't charges at once."""
+
+    async def restart(in_proof: LabInProof) -> None:
+        await in_proof.call("Subscriptions/renew/send", "ann")
+        await in_proof.until_row(ASLEEP)
+        await in_proof.restart_server()
+        await in_proof.until_effect("POST /charges")
+        await in_proof.until_row(
+            ASLEEP
+        )  # a server that has just started may list nothing for a moment
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", restart).trace
+    assert trace.effect_counts() == {"POST /charges": 1}
+    (renewal,) = trace.invocations
+    assert [entry.type for entry in renewal.journal] == ["Command: Input", "Command: Sleep"]
+
+
+def test_lost_connection_is_no_terminal_error(lab: Lab, tmp_path: Path) -> None:
+    """RDD509: the do, with a shorter sleep, gives notice and charges, once each."""
+    shorter = ("hours=1", "seconds=3")
+    snippet = changed(tmp_path, "errors/except-exception-eats-cancel/do", shorter)
+
+    async def restart(in_proof: LabInProof) -> None:
+        await in_proof.call("Subscriptions/renew/send", "ann")
+        await in_proof.until_row(ASLEEP)
+        await in_proof.restart_server()
+        await in_proof.until_effect("POST /charges")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", restart, snippet=snippet).trace
+    assert [effect.effect for effect in trace.effects] == ["POST /emails", "POST /charges"]
+    first, second = trace.invocations[0].attempts
+    assert (first.ends, second.ends) == ("cut off", "output")
+
+
+def test_step_past_its_limits_is_taken_for_a_mail_that_failed(lab: Lab, tmp_path: Path) -> None:
+    """RDD509: no restart; the server gives the attempt up, and the don't charges in it."""
+    limits = "inactivity_timeout=timedelta(seconds=0.2), abort_timeout=timedelta(seconds=0.2)"
+    snippet = changed(
+        tmp_path,
+        "errors/except-exception-eats-cancel/dont",
+        ("        await ctx.sleep(timedelta(hours=1))\n", ""),
+        ('Service("Subscriptions")', f'Service("Subscriptions", {limits})'),
+        ('json={"to": customer})', 'json={"to": customer}, timeout=30)'),
+    )
+
+    async def slow(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        renewing = asyncio.create_task(in_proof.call("Subscriptions/renew", "ann"))
+        await in_proof.until_effect("POST /charges")
+        mailed.set()
+        await renewing
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", slow, snippet=snippet).trace
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
+    assert trace.effect_counts()["POST /charges"] > 1
+
+
+def test_finally_acts_when_the_connection_is_lost(lab: Lab, tmp_path: Path) -> None:
+    """RDD508: with a step in it, and a server that restarts during the sleep."""
+    longer = ("seconds=0.3", "seconds=5")
+    snippet = changed(tmp_path, "errors/finally-runs-on-suspension/step", longer)
+    closing, opening, counting = "POST /closings", "POST /openings", "POST /counts"
+
+    async def restart(in_proof: LabInProof) -> None:
+        await in_proof.call("Shops/7/take_stock/send")
+        await in_proof.until_row(ASLEEP)
+        # Another shop keeps the worker's first thread. An idle one might be told to leave the step alone
+        # before it has begun; a new one begins at once.
+        closed = in_proof.outside.hold(closing, at_most=20.0)
+        await in_proof.call("Shops/8/take_stock/send")
+        await in_proof.until_effect(closing, times=2)
+        await in_proof.restart_server()
+        await in_proof.until_effect(opening)
+        assert counting not in {received.effect for received in in_proof.outside.ledger}
+        closed.set()
+        await in_proof.until_effect(counting, times=2)
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "finally-runs-on-suspension", restart, PLAIN, snippet).trace
+    of_seven = [each.effect for each in trace.effects if each.body == {"shop": "7"}]
+    assert of_seven == [closing, opening, counting, opening]
+
+
 def test_what_was_raised_without_from_ends_on_the_fixed_code(lab: Lab) -> None:
     """RDD510: a cancel does not end it, a resume on the fixed code does."""
     target = "Trips/plan"
