@@ -113,21 +113,78 @@ def test_saga_does_not_undo_on_a_hiccup(lab: Lab) -> None:
 
 
 @server
-def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
+def test_saga_undoes_a_step_that_failed_for_good(lab: Lab, tmp_path: Path) -> None:
     """It may have acted before: so it was registered first."""
+    beside(tmp_path, "saga")
+    limited = ("Saga(ctx)", "Saga(ctx, restate.RunOptions(max_attempts=2))")
 
     async def prove(lab: LabInProof) -> None:
-        lab.outside.fail("POST /charges", times=99)
-        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
-        await lab.until_row("select id from sys_invocation where status = 'paused'")
+        lab.outside.fail("POST /charges", times=2)
+        await lab.call("Tickets/buy", "ann")
+
+    result = run(lab, changed(tmp_path, "recipes/tickets", limited), prove)
+    assert result.trace.rows["seats"] == []
+    assert result.trace.effect_counts() == {"POST /refunds": 1}
+
+
+@server
+@pytest.mark.parametrize(
+    "stimulus",
+    [
+        PLAIN,
+        *REPLAYS,
+        crash_before_journal("reserve"),
+        crash_before_journal("undo reserve"),
+        crash_after_step("undo reserve"),
+    ],
+    ids=lambda s: s.title.replace(" ", "-"),
+)
+def test_saga_undoes_after_an_action_that_is_cancelled_at_work(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus
+) -> None:
+    """Else the seat is released, and then taken."""
+    beside(tmp_path, "saga")
+    act = "def reserve(buyer: str, key: str) -> None:\n"
+    slow = (act, f'{act}    httpx.get(f"{{API_URL}}/halls/1", timeout=30)\n')
+
+    async def prove(lab: LabInProof) -> None:
+        hall = lab.outside.hold("GET /halls/1", at_most=20.0)
+        buying = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_effect("GET /halls/1")
+        await lab.operate("cancel", "Tickets/buy")
+        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
+        await lab.until_still(0.5)
+        hall.set()
+        await buying
+        await lab.until_still(0.5)
+
+    result = run(lab, changed(tmp_path, "recipes/tickets", slow), prove, stimulus)
+    assert message(result) == "cancelled"
+    assert result.trace.rows["seats"] == []
+    assert result.trace.effect_counts() == {}
+
+
+@server
+def test_saga_that_is_cancelled_waits_as_long_as_its_action_is_retried(lab: Lab) -> None:
+    """Without a limit: the cancel ends it when the bank is well again."""
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail("POST /charges", times=6)
+        buying = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        paused = "select id from sys_invocation where status = 'paused'"
+        await lab.until_row(paused)
         await lab.operate("cancel", "Tickets/buy")
         await lab.operate("resume", "Tickets/buy")
+        await lab.until_effect("POST /charges", times=6)
+        await lab.until_row(paused)
+        assert "POST /refunds" not in {received.effect for received in lab.outside.ledger}
+        await lab.operate("resume", "Tickets/buy")
         await lab.until_all_completed()
-        await calling
+        await buying
 
     result = run(lab, FOLDER / "tickets.py", prove)
     assert result.trace.rows["seats"] == []
-    assert result.trace.effect_counts() == {"POST /refunds": 1}
+    assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
 
 
 @server

@@ -23,6 +23,9 @@ class Saga:
     have acted before. So a compensation must do no harm when the action never took place, and
     when it runs twice. Give both the same arguments, and one of them a key drawn before.
 
+    A cancel waits for the action that is at work, since its undoing might overtake it. So give
+    the actions a limit: without one, that takes as long as the action is retried.
+
     What ends the invocation for good begins the way back: a `TerminalError` that leaves the block,
     an operator's cancel too, or an error of your own that is raised `from` one. Everything else is
     a hiccup, or a suspension: the handler comes here again.
@@ -83,10 +86,18 @@ class Saga:
             What the action returned.
 
         Raises:
-            restate.TerminalError: the action failed for good.
+            restate.TerminalError: the action failed for good, or the invocation was cancelled
+                and the action is over.
         """
         self._undo.append((name, partial(undo, *args, **kwargs)))
-        return await self._ctx.run_typed(name, action, self._options, *args, **kwargs)
+        acting = self._ctx.run_typed(name, action, self._options, *args, **kwargs)
+        try:
+            await restate.gather(acting)
+        except restate.TerminalError:
+            # A cancel. The action may be at work, and its undoing is to come after it.
+            await restate.gather(acting)
+            raise
+        return await acting
 
     async def __aenter__(self) -> "Saga":
         return self

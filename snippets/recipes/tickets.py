@@ -24,6 +24,7 @@ def reserve(buyer: str, key: str) -> None:
 
 def release(buyer: str, key: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer, key)")
         db.execute("DELETE FROM seats WHERE key = ?", (key,))
 
 
