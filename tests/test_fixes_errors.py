@@ -15,8 +15,10 @@ from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
+    REPLAY_EVERY_AWAIT,
     Stimulus,
     crash_after_step,
+    crash_before_journal,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
@@ -210,6 +212,61 @@ def test_seat_of_a_purchase_before_is_not_released(lab: Lab, tmp_path: Path) -> 
     result = instead(lab, proof.folder, twice, PLAIN, snippet)
     assert [call.status for call in result.trace.calls] == [200, 500]
     assert len(result.trace.rows["seats"]) == 1
+
+
+@pytest.mark.parametrize(
+    "stimulus",
+    [
+        PLAIN,
+        REPLAY_EVERY_AWAIT,
+        LATE_REPLAY,
+        crash_before_journal("reserve"),
+        crash_before_journal("undo reserve"),
+        crash_after_step("undo reserve"),
+    ],
+    ids=lambda s: s.title.replace(" ", "-"),
+)
+def test_cancel_waits_for_the_action(lab: Lab, stimulus: Stimulus) -> None:
+    """RDD505: however it is replayed."""
+    proof = load(CHAPTER / "compensation-registered-late")
+    cancel = proof.asides["cancelled"].prove
+    assert cancel is not None
+    snippet = proof.snippet("cancelled")
+    trace = instead(lab, proof.folder, cancel, stimulus, snippet).trace
+    assert trace.calls[0].answer["message"] == "no ticket was sold"
+    assert trace.rows["seats"] == []
+
+
+RESERVES = "def reserve(booking: str) -> None:\n"
+SLOWLY = (
+    (RESERVES, f'{RESERVES}    httpx.get(f"{{API_URL}}/halls/1", timeout=30)\n'),
+    ("import restate\n\n", 'import httpx\nimport restate\n\nAPI_URL = os.environ["API_URL"]\n'),
+)
+AT_ONCE = ("        await restate.gather(seat)  # not `await seat`: it would keep a cancel\n", "")
+
+
+@pytest.mark.parametrize(
+    ("snippet", "changes"),
+    [("do", SLOWLY), ("cancelled", (AT_ONCE,))],
+    ids=["the do, which doesn't wait", "the step is awaited, and keeps the cancel"],
+)
+def test_undoing_overtakes_an_action_at_work(
+    lab: Lab, tmp_path: Path, snippet: str, changes: tuple[tuple[str, str], ...]
+) -> None:
+    """RDD505: the release is done first; then the seat is taken, and stays so."""
+
+    async def cancel(in_proof: LabInProof) -> None:
+        hall = in_proof.outside.hold("GET /halls/1", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Tickets/buy", "ann"))
+        await in_proof.until_effect("GET /halls/1")
+        await in_proof.operate("cancel", "Tickets/buy")
+        assert (await buying)["message"] == "no ticket was sold"
+        hall.set()
+        await in_proof.until_still(0.5)
+
+    copy = changed(tmp_path, f"errors/compensation-registered-late/{snippet}", *changes)
+    trace = instead(lab, CHAPTER / "compensation-registered-late", cancel, PLAIN, copy).trace
+    assert len(trace.rows["seats"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -439,6 +496,18 @@ def test_late_binding_is_fixed_in_place(lab: Lab, stimulus: Stimulus, outcome: s
     """RDD513: the worker that takes over has the fixed code."""
     result = in_place(lab, CHAPTER / "late-binding-compensation", stimulus)
     assert result.outcome.kind == outcome, result.outcome
+
+
+def test_compensation_does_no_harm_where_nothing_was_done(lab: Lab) -> None:
+    """RDD513: the first item is out of stock; there is no reservation yet, and no table of them."""
+    rule = CHAPTER / "late-binding-compensation"
+
+    async def refuse(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/order-1/place", ["tray"])
+
+    trace = instead(lab, rule, refuse, snippet=rule / "do.py").trace
+    assert trace.calls[0].answer["message"] == "no tray in stock"
+    assert not trace.failures()
 
 
 def test_step_with_a_loop_is_fixed_in_place(lab: Lab) -> None:
