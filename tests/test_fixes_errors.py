@@ -308,6 +308,32 @@ def delete"""
         assert left["id"].endswith("tray")
 
 
+@pytest.mark.parametrize(
+    ("rule", "target", "body", "action"),
+    [
+        ("compensation-not-idempotent", "Bikes/7/rent", "ann", "POST /debits"),
+        ("bare-except", "Meals/buy", "order-1", "POST /charges"),
+        ("finally-runs-on-suspension", "Shops/7/take_stock", None, "POST /closings"),
+    ],
+)
+def test_cancelled_in_the_step_before_the_try_it_undoes_nothing(
+    lab: Lab, rule: str, target: str, body: str | None, action: str
+) -> None:
+    """RDD506, RDD507, RDD508: the first step is at work; what it has done stays."""
+
+    async def cancel(in_proof: LabInProof) -> None:
+        acting = in_proof.outside.hold(action, at_most=20.0)
+        calling = asyncio.create_task(in_proof.call(target, body))
+        await in_proof.until_effect(action)
+        await in_proof.operate("cancel", target)
+        assert (await calling)["message"] == "cancelled"
+        acting.set()
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, CHAPTER / rule, cancel, PLAIN, CHAPTER / rule / "do.py").trace
+    assert trace.effect_counts() == {action: 1}
+
+
 def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
     """RDD509: it asked for the charge where the fixed code ends."""
     target = "Subscriptions/renew"

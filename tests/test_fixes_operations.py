@@ -150,6 +150,36 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
+def test_step_of_a_coroutine_is_broken_off_at_its_await(lab: Lab, tmp_path: Path) -> None:
+    """RDD604: the run of the aside `slower`, where a step in a plain function goes on to its letter."""
+    rule = CHAPTER / "long-step-default-timeouts"
+    snippet = changed(
+        tmp_path,
+        "operations/long-step-default-timeouts/dont",
+        ("httpx.Client(", "httpx.AsyncClient("),
+        ("def send_year(", "async def send_year("),
+        (
+            'bank.get(f"/payments/{customer}").raise_for_status().json()',
+            '(await bank.get(f"/payments/{customer}")).json()',
+        ),
+        ("= bank.post(", "= await bank.post("),
+    )
+
+    async def broken_off(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /payments/ann"] = ["order-1", "order-2"]
+        slow = in_proof.outside.hold("GET /payments/ann", at_most=25.0)
+        sending = asyncio.create_task(in_proof.call("Statements/send", "ann"))
+        await in_proof.until_effect("GET /payments/ann")
+        in_proof.outside.hold("GET /payments/ann", at_most=0.0)
+        await sending
+        slow.set()
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, rule, broken_off, snippet=snippet).trace
+    assert trace.effect_counts() == {"POST /letters": 1}
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
+
+
 @pytest.mark.parametrize(("of", "letter"), [("service", "letter-2"), ("handler", None)])
 def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
     lab: Lab, tmp_path: Path, of: str, letter: str | None
