@@ -443,7 +443,9 @@ def test_step_past_its_limits_is_taken_for_a_mail_that_failed(lab: Lab, tmp_path
 
     trace = instead(lab, CHAPTER / "except-exception-eats-cancel", slow, snippet=snippet).trace
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
-    assert trace.effect_counts()["POST /charges"] > 1
+    first = next(effect for effect in trace.effects if effect.effect == "POST /charges")
+    assert first.attempt == 1
+    assert trace.invocations[0].attempts[0].ends == "cut off"
 
 
 def test_finally_acts_when_the_connection_is_lost(lab: Lab, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ def debit(member: str) -> None:
 @members.handler()
 async def collect(ctx: restate.Context, member: str) -> str:
     try:
-        await ctx.run_typed("debit", debit, restate.RunOptions(max_attempts=3), member)
+        tries = restate.RunOptions[None](max_attempts=3)
+        await ctx.run_typed("debit", debit, tries, member=member)
     except restate.TerminalError:
         return f"{member} has not paid"
     return f"{member} has paid"
