@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
@@ -380,6 +383,22 @@ def test_orders_without_a_confirmation_are_found(lab: Lab, variant: str, unmaile
     answers = dataclasses.replace(proof.promise, answers=["order-1", ""])
     instead(lab, rule, prove, snippet=proof.snippet(variant), promise=answers)
     assert found == [unmailed, unmailed]
+
+
+def test_order_is_read_from_the_journal(lab: Lab) -> None:
+    """RDD409: of an order that the query has found."""
+    text = catalogue.find("RDD409", catalogue.rules()).text
+    (first_entry,) = re.findall(r"`(SELECT entry_json .*?)`", text)
+    orders = []
+
+    async def look(in_proof: LabInProof) -> None:
+        (found,) = await in_proof.query(queries("RDD409")[0])
+        (entry,) = await in_proof.query(first_entry.replace("inv_…", found["id"]))
+        payload = json.loads(entry["entry_json"])["Command"]["Input"]["payload"]
+        orders.append(bytes(payload).decode())
+
+    afterwards(lab, CHAPTER / "task-outlives-handler", look)
+    assert orders == ['"order-1"']
 
 
 def test_an_order_waits_for_a_mail_that_it_does_not_await(lab: Lab) -> None:

@@ -8,9 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import restate
 
 from restate_guide.lab import (
     PLAIN,
+    REPLAY_EVERY_AWAIT,
     Holds,
     LabError,
     crash_after_effect,
@@ -283,6 +285,27 @@ def test_server_without_patience_replays_at_every_await(
     proof = dataclasses.replace(load(CHAPTER / "test-without-replay"), server=server)
     result = lab.run(lab.laboratory.result(proof, proof.snippet(snippet), PLAIN))
     assert (result.outcome.kind == "journal-mismatch") == found, result.outcome
+
+
+def test_server_that_allows_one_attempt_tells_the_test_at_once(lab: Lab, tmp_path: Path) -> None:
+    """RDD607: by the two variables that the SDK's harness sets.
+
+    With pauses of its own the service doesn't get the lab's number of attempts, but the server's.
+    """
+    policy = "RESTATE_DEFAULT_RETRY_POLICY__"
+    once = {f"{policy}MAX_ATTEMPTS": "1", f"{policy}ON_MAX_ATTEMPTS": "kill"}
+    harness = (Path(restate.__file__).parent / "harness.py").read_text()
+    assert "disable_retries: bool" in harness and all(name in harness for name in once)
+    proof = dataclasses.replace(load(CHAPTER / "test-without-replay"), server=once)
+    pauses = "restate.InvocationRetryPolicy(initial_interval=timedelta(milliseconds=20))"
+    snippet = changed(
+        tmp_path,
+        "operations/test-without-replay/cached",
+        ('Object("Tickets")', f'Object("Tickets", invocation_retry_policy={pauses})'),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+    outcome = lab.run(lab.laboratory.result(proof, snippet, REPLAY_EVERY_AWAIT)).outcome
+    assert outcome == proof.asides["once"].outcome
 
 
 def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:
