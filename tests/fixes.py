@@ -84,6 +84,18 @@ async def deployment(in_proof: LabInProof, service: str) -> str:
     return str((await in_proof.admin("GET", f"/services/{service}"))["deployment_id"])
 
 
+async def resume_on_one_before_the_latest(
+    in_proof: LabInProof, target: str, snippet: str, latest: str = "do"
+) -> None:
+    """Registers two snippets, one after the other, and resumes what is paused on the first, by its id."""
+    await until_status(in_proof, target, "paused")
+    await in_proof.deploy(snippet)
+    first = await deployment(in_proof, target.partition("/")[0])
+    await in_proof.deploy(latest)
+    assert await in_proof.operate("resume", target, deployment=first) == 200
+    await until_status(in_proof, target, "completed")
+
+
 def queries(rule: str, invocation: str = "inv_…") -> list[str]:
     """The queries on the page of a rule (`RDD307`) that can be asked, with an invocation's id put in."""
     text = next(each.text for each in rules() if each.id == rule)

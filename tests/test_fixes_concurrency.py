@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
@@ -28,6 +31,7 @@ from tests.fixes import (
     instead,
     queries,
     resume_on,
+    resume_on_one_before_the_latest,
     until_status,
 )
 
@@ -101,17 +105,9 @@ def test_mismatch_after_a_deadline_completes_without_the_branch(lab: Lab) -> Non
 
 def test_resumed_by_its_id_on_a_deployment_that_is_not_the_latest(lab: Lab) -> None:
     """RDD406: where the fix was registered after the version that always sleeps."""
-    found = "select id from sys_invocation where target = 'Reminders/remind' and status = "
 
     async def fix(in_proof: LabInProof) -> None:
-        await until_status(in_proof, "Reminders/remind", "paused")
-        before = {row["id"] for row in await in_proof.query("select id from sys_deployment")}
-        await in_proof.deploy("clamped")
-        after = {row["id"] for row in await in_proof.query("select id from sys_deployment")}
-        await in_proof.deploy("do")
-        [helper] = after - before
-        assert await in_proof.operate("resume", "Reminders/remind", deployment=helper) == 200
-        await in_proof.until_row(f"{found} 'completed'")
+        await resume_on_one_before_the_latest(in_proof, "Reminders/remind", "clamped")
 
     trace = afterwards(lab, CHAPTER / "offset-by-hand", fix).trace
     assert trace.effect_counts() == {"POST /emails": 1}
@@ -257,6 +253,10 @@ def test_what_waits_on_the_old_timer_fits_the_code_with_the_limit(lab: Lab) -> N
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Orders/buy/send", "pot")
         await in_proof.until_row(hanging)
+        journal = await in_proof.query(
+            "select entry_type, name from sys_journal where entry_type like 'Command: %' order by index"
+        )
+        assert journal[-1] == {"entry_type": "Command: Run", "name": "ask"}
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", "Orders/buy", deployment="latest") == 200
         await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
@@ -383,6 +383,22 @@ def test_orders_without_a_confirmation_are_found(lab: Lab, variant: str, unmaile
     answers = dataclasses.replace(proof.promise, answers=["order-1", ""])
     instead(lab, rule, prove, snippet=proof.snippet(variant), promise=answers)
     assert found == [unmailed, unmailed]
+
+
+def test_order_is_read_from_the_journal(lab: Lab) -> None:
+    """RDD409: of an order that the query has found."""
+    text = catalogue.find("RDD409", catalogue.rules()).text
+    (first_entry,) = re.findall(r"`(SELECT entry_json .*?)`", text)
+    orders = []
+
+    async def look(in_proof: LabInProof) -> None:
+        (found,) = await in_proof.query(queries("RDD409")[0])
+        (entry,) = await in_proof.query(first_entry.replace("inv_…", found["id"]))
+        payload = json.loads(entry["entry_json"])["Command"]["Input"]["payload"]
+        orders.append(bytes(payload).decode())
+
+    afterwards(lab, CHAPTER / "task-outlives-handler", look)
+    assert orders == ['"order-1"']
 
 
 def test_an_order_waits_for_a_mail_that_it_does_not_await(lab: Lab) -> None:

@@ -15,8 +15,10 @@ from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
+    REPLAY_EVERY_AWAIT,
     Stimulus,
     crash_after_step,
+    crash_before_journal,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
@@ -213,6 +215,61 @@ def test_seat_of_a_purchase_before_is_not_released(lab: Lab, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "stimulus",
+    [
+        PLAIN,
+        REPLAY_EVERY_AWAIT,
+        LATE_REPLAY,
+        crash_before_journal("reserve"),
+        crash_before_journal("undo reserve"),
+        crash_after_step("undo reserve"),
+    ],
+    ids=lambda s: s.title.replace(" ", "-"),
+)
+def test_cancel_waits_for_the_action(lab: Lab, stimulus: Stimulus) -> None:
+    """RDD505: however it is replayed."""
+    proof = load(CHAPTER / "compensation-registered-late")
+    cancel = proof.asides["cancelled"].prove
+    assert cancel is not None
+    snippet = proof.snippet("cancelled")
+    trace = instead(lab, proof.folder, cancel, stimulus, snippet).trace
+    assert trace.calls[0].answer["message"] == "no ticket was sold"
+    assert trace.rows["seats"] == []
+
+
+RESERVES = "def reserve(booking: str) -> None:\n"
+SLOWLY = (
+    (RESERVES, f'{RESERVES}    httpx.get(f"{{API_URL}}/halls/1", timeout=30)\n'),
+    ("import restate\n\n", 'import httpx\nimport restate\n\nAPI_URL = os.environ["API_URL"]\n'),
+)
+AT_ONCE = ("        await restate.gather(seat)  # not `await seat`: it would keep a cancel\n", "")
+
+
+@pytest.mark.parametrize(
+    ("snippet", "changes"),
+    [("do", SLOWLY), ("cancelled", (AT_ONCE,))],
+    ids=["the do, which doesn't wait", "the step is awaited, and keeps the cancel"],
+)
+def test_undoing_overtakes_an_action_at_work(
+    lab: Lab, tmp_path: Path, snippet: str, changes: tuple[tuple[str, str], ...]
+) -> None:
+    """RDD505: the release is done first; then the seat is taken, and stays so."""
+
+    async def cancel(in_proof: LabInProof) -> None:
+        hall = in_proof.outside.hold("GET /halls/1", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Tickets/buy", "ann"))
+        await in_proof.until_effect("GET /halls/1")
+        await in_proof.operate("cancel", "Tickets/buy")
+        assert (await buying)["message"] == "no ticket was sold"
+        hall.set()
+        await in_proof.until_still(0.5)
+
+    copy = changed(tmp_path, f"errors/compensation-registered-late/{snippet}", *changes)
+    trace = instead(lab, CHAPTER / "compensation-registered-late", cancel, PLAIN, copy).trace
+    assert len(trace.rows["seats"]) == 1
+
+
+@pytest.mark.parametrize(
     ("name", "outcome"),
     [('f"release {item}"', "journal-mismatch"), ('"undo"', "not-compensated")],
     ids=["each its own name", "all the same name"],
@@ -251,6 +308,32 @@ def delete"""
         assert left["id"].endswith("tray")
 
 
+@pytest.mark.parametrize(
+    ("rule", "target", "body", "action"),
+    [
+        ("compensation-not-idempotent", "Bikes/7/rent", "ann", "POST /debits"),
+        ("bare-except", "Meals/buy", "order-1", "POST /charges"),
+        ("finally-runs-on-suspension", "Shops/7/take_stock", None, "POST /closings"),
+    ],
+)
+def test_cancelled_in_the_step_before_the_try_it_undoes_nothing(
+    lab: Lab, rule: str, target: str, body: str | None, action: str
+) -> None:
+    """RDD506, RDD507, RDD508: the first step is at work; what it has done stays."""
+
+    async def cancel(in_proof: LabInProof) -> None:
+        acting = in_proof.outside.hold(action, at_most=20.0)
+        calling = asyncio.create_task(in_proof.call(target, body))
+        await in_proof.until_effect(action)
+        await in_proof.operate("cancel", target)
+        assert (await calling)["message"] == "cancelled"
+        acting.set()
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, CHAPTER / rule, cancel, PLAIN, CHAPTER / rule / "do.py").trace
+    assert trace.effect_counts() == {action: 1}
+
+
 def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
     """RDD509: it asked for the charge where the fixed code ends."""
     target = "Subscriptions/renew"
@@ -279,6 +362,116 @@ def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
     result = instead(lab, CHAPTER / "except-exception-eats-cancel", fix)
     assert [row["target"] for row in found] == [target]
     assert result.outcome.kind == "journal-mismatch"
+
+
+ASLEEP = "select index from sys_journal where entry_type = 'Command: Sleep'"
+
+
+def test_bare_except_refunds_when_the_connection_is_lost(lab: Lab) -> None:
+    """RDD507: the refund is a step, and is not refused; the next attempt gets the courier."""
+    rule = CHAPTER / "bare-except"
+
+    async def restart(in_proof: LabInProof) -> None:
+        courier = in_proof.outside.hold("POST /couriers", at_most=20.0)
+        await in_proof.call("Meals/buy/send", "order-1")
+        await in_proof.until_effect("POST /couriers")
+        await in_proof.restart_server()
+        await in_proof.until_effect("POST /refunds")
+        courier.set()
+        await in_proof.until_row("select id from sys_invocation where status = 'completed'")
+
+    trace = instead(lab, rule, restart, PLAIN, rule / "step.py").trace
+    (meal,) = trace.invocations
+    assert meal.result == "courier-1"
+    assert trace.effect_counts()["POST /refunds"] == 1
+    assert "refund" not in {entry.name for entry in meal.journal if "Run" in entry.type}
+
+
+def test_lost_connection_is_an_exception(lab: Lab) -> None:
+    """RDD509: the server restarts during the sleep, nobody cancels, and the don't charges at once."""
+
+    async def restart(in_proof: LabInProof) -> None:
+        await in_proof.call("Subscriptions/renew/send", "ann")
+        await in_proof.until_row(ASLEEP)
+        await in_proof.restart_server()
+        await in_proof.until_effect("POST /charges")
+        await in_proof.until_row(
+            ASLEEP
+        )  # a server that has just started may list nothing for a moment
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", restart).trace
+    assert trace.effect_counts() == {"POST /charges": 1}
+    (renewal,) = trace.invocations
+    assert [entry.type for entry in renewal.journal] == ["Command: Input", "Command: Sleep"]
+
+
+def test_lost_connection_is_no_terminal_error(lab: Lab, tmp_path: Path) -> None:
+    """RDD509: the do, with a shorter sleep, gives notice and charges, once each."""
+    shorter = ("hours=1", "seconds=3")
+    snippet = changed(tmp_path, "errors/except-exception-eats-cancel/do", shorter)
+
+    async def restart(in_proof: LabInProof) -> None:
+        await in_proof.call("Subscriptions/renew/send", "ann")
+        await in_proof.until_row(ASLEEP)
+        await in_proof.restart_server()
+        await in_proof.until_effect("POST /charges")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", restart, snippet=snippet).trace
+    assert [effect.effect for effect in trace.effects] == ["POST /emails", "POST /charges"]
+    first, second = trace.invocations[0].attempts
+    assert (first.ends, second.ends) == ("cut off", "output")
+
+
+def test_step_past_its_limits_is_taken_for_a_mail_that_failed(lab: Lab, tmp_path: Path) -> None:
+    """RDD509: no restart; the server gives the attempt up, and the don't charges in it."""
+    limits = "inactivity_timeout=timedelta(seconds=0.2), abort_timeout=timedelta(seconds=0.2)"
+    snippet = changed(
+        tmp_path,
+        "errors/except-exception-eats-cancel/dont",
+        ("        await ctx.sleep(timedelta(hours=1))\n", ""),
+        ('Service("Subscriptions")', f'Service("Subscriptions", {limits})'),
+        ('json={"to": customer})', 'json={"to": customer}, timeout=30)'),
+    )
+
+    async def slow(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        renewing = asyncio.create_task(in_proof.call("Subscriptions/renew", "ann"))
+        await in_proof.until_effect("POST /charges")
+        mailed.set()
+        await renewing
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", slow, snippet=snippet).trace
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
+    first = next(effect for effect in trace.effects if effect.effect == "POST /charges")
+    assert first.attempt == 1
+    assert trace.invocations[0].attempts[0].ends == "cut off"
+
+
+def test_finally_acts_when_the_connection_is_lost(lab: Lab, tmp_path: Path) -> None:
+    """RDD508: with a step in it, and a server that restarts during the sleep."""
+    longer = ("seconds=0.3", "seconds=5")
+    snippet = changed(tmp_path, "errors/finally-runs-on-suspension/step", longer)
+    closing, opening, counting = "POST /closings", "POST /openings", "POST /counts"
+
+    async def restart(in_proof: LabInProof) -> None:
+        await in_proof.call("Shops/7/take_stock/send")
+        await in_proof.until_row(ASLEEP)
+        # Another shop keeps the worker's first thread. An idle one might be told to leave the step alone
+        # before it has begun; a new one begins at once.
+        closed = in_proof.outside.hold(closing, at_most=20.0)
+        await in_proof.call("Shops/8/take_stock/send")
+        await in_proof.until_effect(closing, times=2)
+        await in_proof.restart_server()
+        await in_proof.until_effect(opening)
+        assert counting not in {received.effect for received in in_proof.outside.ledger}
+        closed.set()
+        await in_proof.until_effect(counting, times=2)
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "finally-runs-on-suspension", restart, PLAIN, snippet).trace
+    of_seven = [each.effect for each in trace.effects if each.body == {"shop": "7"}]
+    assert of_seven == [closing, opening, counting, opening]
 
 
 def test_what_was_raised_without_from_ends_on_the_fixed_code(lab: Lab) -> None:
@@ -331,6 +524,18 @@ def test_late_binding_is_fixed_in_place(lab: Lab, stimulus: Stimulus, outcome: s
     """RDD513: the worker that takes over has the fixed code."""
     result = in_place(lab, CHAPTER / "late-binding-compensation", stimulus)
     assert result.outcome.kind == outcome, result.outcome
+
+
+def test_compensation_does_no_harm_where_nothing_was_done(lab: Lab) -> None:
+    """RDD513: the first item is out of stock; there is no reservation yet, and no table of them."""
+    rule = CHAPTER / "late-binding-compensation"
+
+    async def refuse(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/order-1/place", ["tray"])
+
+    trace = instead(lab, rule, refuse, snippet=rule / "do.py").trace
+    assert trace.calls[0].answer["message"] == "no tray in stock"
+    assert not trace.failures()
 
 
 def test_step_with_a_loop_is_fixed_in_place(lab: Lab) -> None:

@@ -8,9 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import restate
 
 from restate_guide.lab import (
     PLAIN,
+    REPLAY_EVERY_AWAIT,
     Holds,
     LabError,
     crash_after_effect,
@@ -27,6 +29,7 @@ from tests.fixes import (
     in_place,
     instead,
     resume_on,
+    resume_on_one_before_the_latest,
     until_status,
 )
 
@@ -149,6 +152,36 @@ def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
+def test_step_of_a_coroutine_is_broken_off_at_its_await(lab: Lab, tmp_path: Path) -> None:
+    """RDD604: the run of the aside `slower`, where a step in a plain function goes on to its letter."""
+    rule = CHAPTER / "long-step-default-timeouts"
+    snippet = changed(
+        tmp_path,
+        "operations/long-step-default-timeouts/dont",
+        ("httpx.Client(", "httpx.AsyncClient("),
+        ("def send_year(", "async def send_year("),
+        (
+            'bank.get(f"/payments/{customer}").raise_for_status().json()',
+            '(await bank.get(f"/payments/{customer}")).json()',
+        ),
+        ("= bank.post(", "= await bank.post("),
+    )
+
+    async def broken_off(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /payments/ann"] = ["order-1", "order-2"]
+        slow = in_proof.outside.hold("GET /payments/ann", at_most=25.0)
+        sending = asyncio.create_task(in_proof.call("Statements/send", "ann"))
+        await in_proof.until_effect("GET /payments/ann")
+        in_proof.outside.hold("GET /payments/ann", at_most=0.0)
+        await sending
+        slow.set()
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, rule, broken_off, snippet=snippet).trace
+    assert trace.effect_counts() == {"POST /letters": 1}
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
+
+
 @pytest.mark.parametrize(("of", "letter"), [("service", "letter-2"), ("handler", None)])
 def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
     lab: Lab, tmp_path: Path, of: str, letter: str | None
@@ -173,10 +206,10 @@ def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
 
 
 def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
-    """RDD605: registered at an address of its own."""
+    """RDD605: registered at an address of its own; by its id, as the latest is the new one."""
 
     async def old_again(in_proof: LabInProof) -> None:
-        await resume_on(in_proof, "Orders/place", "before")
+        await resume_on_one_before_the_latest(in_proof, "Orders/place", "before", "dont")
 
     trace = afterwards(lab, CHAPTER / "code-changed-in-flight", old_again).trace
     assert trace.effect_counts() == {"POST /reservations": 1, "POST /parcels": 1}
@@ -216,17 +249,18 @@ def test_suspended_order_fails_when_its_wait_is_over(lab: Lab, tmp_path: Path) -
 
 
 def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
-    """RDD606: on a worker with the flag off, what a flag turned on has paused completes."""
+    """RDD606: on a worker with the flag off, what was paused completes, though the fix is the latest."""
     proof = load(CHAPTER / "flag-read-in-flight")
     snippet = tmp_path / "dont.py"
     text = proof.snippet("dont").read_text()
     snippet.write_text(text)
     (tmp_path / "off.py").write_text(text.replace('os.environ.get("FRAUD_CHECK") == "on"', "False"))
+    (tmp_path / "do.py").write_text(proof.snippet("do").read_text())
     target = "Tickets/sell"
 
     async def turn_back(in_proof: LabInProof) -> None:
         selling = asyncio.create_task(in_proof.call(target, "order-1"))
-        await resume_on(in_proof, target, "off")
+        await resume_on_one_before_the_latest(in_proof, target, "off")
         await in_proof.until_all_completed()
         await selling
 
@@ -251,6 +285,27 @@ def test_server_without_patience_replays_at_every_await(
     proof = dataclasses.replace(load(CHAPTER / "test-without-replay"), server=server)
     result = lab.run(lab.laboratory.result(proof, proof.snippet(snippet), PLAIN))
     assert (result.outcome.kind == "journal-mismatch") == found, result.outcome
+
+
+def test_server_that_allows_one_attempt_tells_the_test_at_once(lab: Lab, tmp_path: Path) -> None:
+    """RDD607: by the two variables that the SDK's harness sets.
+
+    With pauses of its own the service doesn't get the lab's number of attempts, but the server's.
+    """
+    policy = "RESTATE_DEFAULT_RETRY_POLICY__"
+    once = {f"{policy}MAX_ATTEMPTS": "1", f"{policy}ON_MAX_ATTEMPTS": "kill"}
+    harness = (Path(restate.__file__).parent / "harness.py").read_text()
+    assert "disable_retries: bool" in harness and all(name in harness for name in once)
+    proof = dataclasses.replace(load(CHAPTER / "test-without-replay"), server=once)
+    pauses = "restate.InvocationRetryPolicy(initial_interval=timedelta(milliseconds=20))"
+    snippet = changed(
+        tmp_path,
+        "operations/test-without-replay/cached",
+        ('Object("Tickets")', f'Object("Tickets", invocation_retry_policy={pauses})'),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+    outcome = lab.run(lab.laboratory.result(proof, snippet, REPLAY_EVERY_AWAIT)).outcome
+    assert outcome == proof.asides["once"].outcome
 
 
 def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:

@@ -140,7 +140,13 @@ ASKED = """def reserve(buyer: str, key: str) -> None:
 @server
 @pytest.mark.parametrize(
     "stimulus",
-    [PLAIN, crash_after_step("undo reserve"), LATE_REPLAY],
+    [
+        PLAIN,
+        *REPLAYS,
+        crash_before_journal("reserve"),
+        crash_before_journal("undo reserve"),
+        crash_after_step("undo reserve"),
+    ],
     ids=lambda s: s.title.replace(" ", "-"),
 )
 def test_saga_undoes_what_is_under_way_once_it_is_over(

@@ -11,8 +11,9 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 orders = restate.Service("Orders")
 
 
-def charge(order: str) -> str:
-    response = httpx.post(f"{API_URL}/charges", json={"order": order})
+def charge(order: str, key: str) -> str:
+    headers = {"idempotency-key": key}
+    response = httpx.post(f"{API_URL}/charges", json={"order": order}, headers=headers)
     return str(response.raise_for_status().json()["id"])
 
 
@@ -23,7 +24,8 @@ def ship(order: str) -> str:
 
 @orders.handler()
 async def fulfil(ctx: restate.Context, order: str) -> list[str]:
-    charged = ctx.run_typed("charge", charge, order=order)
+    key = str(ctx.uuid())
+    charged = ctx.run_typed("charge", charge, order=order, key=key)
     shipped = ctx.run_typed("ship", ship, order=order)
     await asyncio.gather(charged, shipped)
     return [await charged, await shipped]

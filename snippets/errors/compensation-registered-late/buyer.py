@@ -14,14 +14,14 @@ tickets = restate.Service("Tickets")
 def reserve(buyer: str) -> None:
     with sqlite3.connect(DATABASE) as db:
         db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer)")
-        try:
-            db.execute("INSERT INTO seats VALUES ('12A', ?)", (buyer,))
-        except sqlite3.IntegrityError as error:
-            raise restate.TerminalError("the seat is taken") from error
+        new = db.execute("INSERT OR IGNORE INTO seats VALUES ('12A', ?)", (buyer,))
+    if not new.rowcount:
+        raise restate.TerminalError("the seat is taken")
 
 
 def release(buyer: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, buyer)")
         db.execute("DELETE FROM seats WHERE buyer = ?", (buyer,))
 
 

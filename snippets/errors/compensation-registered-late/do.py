@@ -13,14 +13,14 @@ tickets = restate.Service("Tickets")
 def reserve(booking: str) -> None:
     with sqlite3.connect(DATABASE) as db:
         db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, booking)")
-        try:
-            db.execute("INSERT INTO seats VALUES ('12A', ?)", (booking,))
-        except sqlite3.IntegrityError as error:
-            raise restate.TerminalError("the seat is taken") from error
+        new = db.execute("INSERT OR IGNORE INTO seats VALUES ('12A', ?)", (booking,))
+    if not new.rowcount:
+        raise restate.TerminalError("the seat is taken")
 
 
 def release(booking: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS seats (seat PRIMARY KEY, booking)")
         db.execute("DELETE FROM seats WHERE booking = ?", (booking,))
 
 

@@ -1,5 +1,7 @@
 """The worker dies right after it took the seat, before the journal has the step's result."""
 
+import asyncio
+
 from restate_guide.lab import (
     PLAIN,
     Aside,
@@ -12,6 +14,7 @@ from restate_guide.lab import (
 
 RULE = "RDD505"
 STIMULUS = crash_before_journal("reserve")
+CANCELLED = "select id from sys_journal where entry_type = 'Notification: Signal'"
 UNSOLD = {"code": 500, "message": "no ticket was sold", "source": "invocation"}
 UNDONE = Holds(answers=[UNSOLD], rows={"seats": 0})
 EXPECTED = {"do": UNDONE, "dont": NotCompensated("seats", rows=1)}
@@ -24,6 +27,17 @@ async def prove(lab: Lab) -> None:
 async def twice(lab: Lab) -> None:
     await lab.call("Tickets/buy", "ann")
     await lab.call("Tickets/buy", "ann")
+
+
+async def cancelled_at_work(lab: Lab) -> None:
+    hall = lab.outside.hold("GET /halls/1", at_most=20.0)
+    buying = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+    await lab.until_effect("GET /halls/1")
+    await lab.operate("cancel", "Tickets/buy")
+    await lab.until_row(CANCELLED)
+    await lab.until_still(0.5)  # until the handler has it, too
+    hall.set()
+    await buying
 
 
 ASIDES = {
@@ -47,5 +61,13 @@ ASIDES = {
         snippet="own",
         stimulus=STIMULUS,
         outcome=UNDONE,
+    ),
+    "cancelled": Aside(
+        "Cancelled while the seat was being taken, this handler waits for the step, "
+        "and then releases the seat.",
+        snippet="cancelled",
+        stimulus=PLAIN,
+        outcome=UNDONE,
+        prove=cancelled_at_work,
     ),
 }

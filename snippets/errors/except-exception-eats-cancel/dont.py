@@ -18,19 +18,21 @@ def mail(customer: str) -> None:
     response.raise_for_status()
 
 
-def charge(customer: str) -> str:
-    response = httpx.post(f"{API_URL}/charges", json={"customer": customer})
+def charge(customer: str, key: str) -> str:
+    url, headers = f"{API_URL}/charges", {"idempotency-key": key}
+    response = httpx.post(url, json={"customer": customer}, headers=headers)
     return str(response.raise_for_status().json()["id"])
 
 
 @subscriptions.handler()
 async def renew(ctx: restate.Context, customer: str) -> str:
+    key = str(ctx.uuid())
     try:
         await ctx.sleep(timedelta(hours=1))
         await ctx.run_typed("mail", mail, customer=customer)
     except Exception:
         log.warning("no notice for %s", customer)
-    return await ctx.run_typed("charge", charge, customer=customer)
+    return await ctx.run_typed("charge", charge, customer=customer, key=key)
 
 
 app = restate.app([subscriptions])

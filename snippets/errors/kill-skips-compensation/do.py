@@ -11,7 +11,6 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 DATABASE = os.environ.get("DATABASE", "courses.sqlite3")
 PAUSE = timedelta(seconds=0.2)
 THREE = restate.RunOptions[None](max_attempts=3, initial_retry_interval=PAUSE)
-
 courses = restate.Service("Courses")
 
 
@@ -23,6 +22,7 @@ def take_place(place: str, student: str) -> None:
 
 def free_place(place: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS places (place PRIMARY KEY, student)")
         db.execute("DELETE FROM places WHERE place = ?", (place,))
 
 

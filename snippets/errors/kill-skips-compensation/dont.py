@@ -9,7 +9,6 @@ import restate
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 DATABASE = os.environ.get("DATABASE", "courses.sqlite3")
 THREE = restate.InvocationRetryPolicy(max_attempts=3, on_max_attempts="kill")
-
 courses = restate.Service("Courses", invocation_retry_policy=THREE)
 
 
@@ -21,6 +20,7 @@ def take_place(place: str, student: str) -> None:
 
 def free_place(place: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS places (place PRIMARY KEY, student)")
         db.execute("DELETE FROM places WHERE place = ?", (place,))
 
 

@@ -20,6 +20,7 @@ def take_place(place: str, student: str) -> None:
 
 def free_place(place: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS places (place PRIMARY KEY, student)")
         db.execute("DELETE FROM places WHERE place = ?", (place,))
 
 

@@ -8,7 +8,6 @@ from functools import partial
 import restate
 
 DATABASE = os.environ.get("DATABASE", "warehouse.sqlite3")
-
 orders = restate.Workflow("Orders")
 
 
@@ -22,6 +21,7 @@ def reserve(order: str, item: str) -> None:
 
 def delete(order: str, item: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS reserved (id PRIMARY KEY)")
         db.execute("DELETE FROM reserved WHERE id = ?", (f"{order} {item}",))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import restate
 
 DATABASE = os.environ.get("DATABASE", "warehouse.sqlite3")
-
 orders = restate.Workflow("Orders")
 
 
@@ -21,6 +20,7 @@ def reserve(order: str, item: str) -> None:
 
 def delete(order: str, item: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS reserved (id PRIMARY KEY)")
         db.execute("DELETE FROM reserved WHERE id = ?", (f"{order} {item}",))
 
 

@@ -8,7 +8,6 @@ import restate
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 DATABASE = os.environ.get("DATABASE", "hotel.sqlite3")
-
 hotel = restate.Service("Hotel")
 
 
@@ -20,6 +19,7 @@ def reserve(booking: str, guest: str) -> None:
 
 def release(booking: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS rooms (booking PRIMARY KEY, guest)")
         db.execute("DELETE FROM rooms WHERE booking = ?", (booking,))
 
 

@@ -18,6 +18,7 @@ def reserve(table: str, id: str) -> None:
 
 def release(table: str, id: str) -> None:
     with sqlite3.connect(DATABASE) as db:
+        db.execute(f"CREATE TABLE IF NOT EXISTS {table} (id PRIMARY KEY)")
         db.execute(f"DELETE FROM {table} WHERE id = ?", (id,))
 
 

@@ -11,9 +11,9 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 members = restate.Service("Members")
 
 
-def debit(member: str) -> None:
+def debit(who: str) -> None:
     for _ in range(3):
-        response = httpx.post(f"{API_URL}/debits", json={"member": member})
+        response = httpx.post(f"{API_URL}/debits", json={"member": who})
         if response.raise_for_status().json()["status"] != "returned":
             return
         time.sleep(0.1)
@@ -21,12 +21,12 @@ def debit(member: str) -> None:
 
 
 @members.handler()
-async def collect(ctx: restate.Context, member: str) -> str:
+async def collect(ctx: restate.Context, who: str) -> str:
     try:
-        await ctx.run_typed("debit", debit, member=member)
+        await ctx.run_typed("debit", debit, who=who)
     except restate.TerminalError:
-        return f"{member} has not paid"
-    return f"{member} has paid"
+        return f"{who} has not paid"
+    return f"{who} has paid"
 
 
 app = restate.app([members])

@@ -28,7 +28,9 @@ async def send(ctx: restate.Context, body: Any) -> str:
     try:
         order = Order.model_validate(body)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        reason = f"{where}: {first['msg']}"
         raise restate.TerminalError(reason, status_code=400) from error
     return await ctx.run_typed("ship", ship, **order.model_dump())
 

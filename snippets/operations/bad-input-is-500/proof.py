@@ -16,7 +16,7 @@ NO_NUMBER = "Input should be a valid integer, unable to parse string as an integ
 NO_OBJECT = "Input should be a valid dictionary or instance of Order"
 EXPECTED = {
     "do": Holds(
-        answers=["parcel-1", refused(NO_NUMBER), refused(NO_OBJECT)],
+        answers=["parcel-1", refused(f"quantity: {NO_NUMBER}"), refused(f"body: {NO_OBJECT}")],
         effects={"POST /parcels": 1},
     ),
     "dont": RetriedUntilPaused(

@@ -10,14 +10,16 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 checkout = restate.Service("Checkout")
 
 
-def charge(order: str) -> str:
-    response = httpx.post(f"{API_URL}/charges", json={"order": order})
+def charge(order: str, key: str) -> str:
+    headers = {"idempotency-key": key}
+    response = httpx.post(f"{API_URL}/charges", json={"order": order}, headers=headers)
     return str(response.raise_for_status().json()["id"])
 
 
 @checkout.handler()
 async def pay(ctx: restate.Context, order: str) -> str:
-    return await ctx.run_typed("charge", charge, order=order)
+    key = str(ctx.uuid())
+    return await ctx.run_typed("charge", charge, order=order, key=key)
 
 
 app = restate.app([checkout])

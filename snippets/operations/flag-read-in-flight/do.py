@@ -11,8 +11,9 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 tickets = restate.Service("Tickets")
 
 
-def post(path: str, order: str) -> str:
-    response = httpx.post(f"{API_URL}/{path}", json={"order": order})
+def post(path: str, order: str, key: str) -> str:
+    headers = {"idempotency-key": key}
+    response = httpx.post(f"{API_URL}/{path}", json={"order": order}, headers=headers)
     return str(response.raise_for_status().json()["id"])
 
 
@@ -22,11 +23,12 @@ def wants_check() -> bool:
 
 @tickets.handler()
 async def sell(ctx: restate.Context, order: str) -> str:
+    key = str(ctx.uuid())
     if await ctx.run_typed("fraud check on", wants_check):
-        await ctx.run_typed("check", post, path="checks", order=order)
-    await ctx.run_typed("reserve", post, path="seats", order=order)
+        await ctx.run_typed("check", post, path="checks", order=order, key=key)
+    await ctx.run_typed("reserve", post, path="seats", order=order, key=key)
     await ctx.sleep(timedelta(seconds=0.3))
-    return await ctx.run_typed("charge", post, path="charges", order=order)
+    return await ctx.run_typed("charge", post, path="charges", order=order, key=key)
 
 
 app = restate.app([tickets])
