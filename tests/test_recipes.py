@@ -22,7 +22,6 @@ import pytest
 
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
-    LATE_REPLAY,
     PLAIN,
     REPLAY_EVERY_AWAIT,
     REPLAYS,

@@ -109,10 +109,11 @@ class QuickIndex(SearchIndex):  # type: ignore[misc]  # Material has no types
                 page.meta["tags"] = lines
             super().add_entry_from_context(page)
             page.content = content
-            for entry in self.entries[
-                before:
-            ]:  # as results show them, code is text like other text
+            for at, entry in enumerate(self.entries[before:]):
+                # As results show them, code is text like other text.
                 entry["text"] = entry["text"].replace("<code>", "").replace("</code>", "")
+                if at:  # The lines of the log lead to the page, not to each of its sections.
+                    entry.pop("tags", None)
             indexed[page.url] = content, self.entries[before:]
         else:
             self.entries += known[1]
