@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from tests.bare import run
 from tests.conftest import Lab
 from tests.fixes import (
     SNIPPETS,
@@ -418,3 +420,43 @@ def test_an_order_waits_for_a_mail_that_it_does_not_await(lab: Lab) -> None:
         assert await buying == "order-1"
 
     instead(lab, rule, book_first, PLAIN, rule / "early.py")
+
+
+OUTAGE = """\
+    begun.append(due)
+    if len(begun) == 1:
+        raise OSError("an outage")
+"""
+PAUSE = """\
+begun: list[float] = []
+pause = restate.InvocationRetryPolicy(initial_interval=timedelta(seconds=1))
+reminders = restate.Service("Reminders", invocation_retry_policy=pause)
+"""
+
+
+@pytest.mark.parametrize("snippet", ["concurrency/offset-by-hand/do", "recipes/reminders"])
+def test_outage_between_the_clock_and_the_sleep(lab: Lab, tmp_path: Path, snippet: str) -> None:
+    """RDD406: the reading that is journaled is old by then; the recipe reads the clock where it sleeps."""
+    recipe = snippet.startswith("recipes")
+    for name in ("race_with_timeout", "sleep_until") if recipe else ():
+        changed(tmp_path, f"recipes/{name}")
+    sleeps = "    await sleep_until(ctx, datetime.fromtimestamp(at, UTC))\n"
+    reads = "    left = due - await ctx.time()\n"
+    outage = OUTAGE.replace("due", "at") + sleeps if recipe else reads + OUTAGE
+    service = ('reminders = restate.Service("Reminders")\n', PAUSE)
+    copy = changed(tmp_path, snippet, service, (sleeps if recipe else reads, outage))
+    late: list[float] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        due = time.time() + 1.5
+        await in_proof.call("Reminders/remind", due)
+        late.append(time.time() - due)
+
+    trace = run(lab, copy, prove).trace
+    [asked] = [each.value for each in trace.invocations[0].journal if each.type == "Command: Sleep"]
+    assert isinstance(asked, str)
+    if recipe:
+        assert float(asked.removesuffix(" s")) <= 0.5
+    else:
+        assert float(asked.removesuffix(" s")) > 0.5
+        assert late[0] >= 0.9

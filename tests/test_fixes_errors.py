@@ -136,10 +136,13 @@ def pauses(lab: Lab, snippet: Path) -> list[float]:
 def test_pauses_of_a_step_with_a_limit_begin_at_50_milliseconds_and_double(lab: Lab) -> None:
     """RDD504: whatever those of the deployment are; the lab's are 20 milliseconds."""
     hurried = CHAPTER / "kill-skips-compensation" / "hurried.py"
-    # The shortest of three: a pause can only be prolonged by what else the machine does.
-    first, second = map(min, zip(*(pauses(lab, hurried) for _ in range(3)), strict=True))
-    assert 0.05 <= first < second
-    assert second >= 0.1
+    # A pause can only be prolonged by what else the machine does: once in ten it leaves them alone.
+    measured = [(0.0, 0.0)]
+    while len(measured) <= 10 and not measured[-1][0] < measured[-1][1]:
+        first, second = pauses(lab, hurried)
+        assert first >= 0.05 and second >= 0.1
+        measured.append((first, second))
+    assert measured[-1][0] < measured[-1][1], measured
 
 
 def test_first_pause_is_cut_to_the_longest(lab: Lab, tmp_path: Path) -> None:
