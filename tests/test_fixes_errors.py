@@ -585,3 +585,44 @@ def test_paused_holder_of_a_key_is_resumed_or_ended(lab: Lab, action: str, left:
 
     trace = afterwards(lab, CHAPTER / "paused-nobody-told", free).trace
     assert [state.value for state in trace.state] == [left]
+
+
+def test_cancel_ends_the_undoing_in_a_plain_loop(lab: Lab, tmp_path: Path) -> None:
+    """RDD503, Sagas: what comes after the release that is under way stays reserved."""
+    act = "def release(table: str, id: str) -> None:\n"
+    slow = (act, f'{act}    httpx.put(f"{{API_URL}}/released/{{table}}", timeout=60)\n')
+    imported = (
+        "import restate\n",
+        'import httpx\nimport restate\n\nAPI_URL = os.environ.get("API_URL", "")\n',
+    )
+    snippet = changed(tmp_path, "errors/no-compensation/several", slow, imported)
+    asked = "PUT /released/dinners"
+
+    async def prove(in_proof: LabInProof) -> None:
+        released = in_proof.outside.hold(asked, at_most=20.0)
+        booking = asyncio.create_task(in_proof.call("Hotel/book", "ann"))
+        await in_proof.until_effect(asked)
+        assert await in_proof.operate("cancel", "Hotel/book") == 202
+        await in_proof.until_all_completed()
+        released.set()
+        await booking
+
+    trace = instead(lab, CHAPTER / "no-compensation", prove, snippet=snippet).trace
+    assert len(trace.rows["rooms"]) == 1
+
+
+def test_cancel_refunds_a_meal_that_a_courier_fetches(lab: Lab) -> None:
+    """RDD507: the courier is being asked meanwhile."""
+    courier, rule = "POST /couriers", CHAPTER / "bare-except"
+
+    async def prove(in_proof: LabInProof) -> None:
+        answer = in_proof.outside.hold(courier, at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Meals/buy", "order-1"))
+        await in_proof.until_effect(courier)
+        assert await in_proof.operate("cancel", "Meals/buy") == 202
+        await in_proof.until_all_completed()
+        answer.set()
+        await buying
+
+    trace = instead(lab, rule, prove, snippet=rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /charges": 1, courier: 1, "POST /refunds": 1}

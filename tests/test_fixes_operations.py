@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import subprocess
 from pathlib import Path
 
@@ -327,6 +328,40 @@ def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "test-without-replay", end).trace
     assert trace.effect_counts() == {"POST /emails": 2}
+
+
+def test_number_of_a_dead_process_is_given_to_the_old_code(lab: Lab, tmp_path: Path) -> None:
+    """RDD607: it is in the message of the mismatch, and the ticket is opened without another mail."""
+    target, rule = "Tickets/t-1/open", CHAPTER / "test-without-replay"
+    dont = changed(tmp_path, "operations/test-without-replay/dont")
+    changed(tmp_path, "operations/test-without-replay/do")
+
+    async def rescue(in_proof: LabInProof) -> None:
+        await load(rule).prove(in_proof)
+        await until_status(in_proof, target, "paused")
+        told = "select event_json from sys_journal_events where event_json like '%RT0016%'"
+        [row, *_] = await in_proof.query(told)
+        found = re.search(r"([0-9a-f-]{36})\W+!= ", row["event_json"])
+        assert found, row
+        fixed = ("str(uuid.uuid4())", f'"{found[1]}"')
+        old = changed(tmp_path, "operations/test-without-replay/dont", fixed).rename(
+            tmp_path / "old.py"
+        )
+        await resume_on_one_before_the_latest(in_proof, target, old.stem)
+
+    trace = instead(lab, rule, rescue, snippet=dont).trace
+    assert trace.effect_counts() == {"POST /emails": 1}
+
+
+def test_attempt_after_the_limits_waits_for_the_old_one(lab: Lab) -> None:
+    """RDD604: in the don't's run."""
+    arrived: list[str] = []
+
+    async def look(in_proof: LabInProof) -> None:
+        arrived.extend(received.effect for received in in_proof.outside.ledger)
+
+    afterwards(lab, CHAPTER / "long-step-default-timeouts", look)
+    assert arrived == ["GET /payments/ann", "POST /letters"] * 2
 
 
 def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> None:

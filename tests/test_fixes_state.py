@@ -160,15 +160,19 @@ async def count(ctx: restate.ObjectContext, choice: str) -> None:
 """
 
 
-@pytest.mark.parametrize("has_count", [True, False], ids=["count", "no count"])
+@pytest.mark.parametrize(
+    ("has_count", "reads"),
+    [(True, True), (False, True), (True, False)],
+    ids=["count", "no count", "no read"],
+)
 def test_paused_vote_resumes_on_one_that_sends_it_on(
-    lab: Lab, has_count: bool, tmp_path: Path
+    lab: Lab, has_count: bool, reads: bool, tmp_path: Path
 ) -> None:
     """RDD202: still shared, it reads as before; what it sends goes to the fix, which was registered last."""
     changed(tmp_path, "state/write-in-shared-handler/dont")
     send = "    ctx.object_send("
     read = (send, f"    await ctx.get(choice, type_hint=int)\n{send}")
-    changed(tmp_path, "state/write-in-shared-handler/send", read)
+    changed(tmp_path, "state/write-in-shared-handler/send", *([read] if reads else []))
     vote = "@polls.handler()\nasync def vote"
     counting = [(vote, f"{COUNT}{vote}")] if has_count else []
     changed(tmp_path, "state/write-in-shared-handler/do", *counting)
@@ -180,7 +184,7 @@ def test_paused_vote_resumes_on_one_that_sends_it_on(
         await in_proof.deploy("send")
         rescue = await deployment(in_proof, "Polls")
         await in_proof.deploy("do")
-        if has_count:
+        if has_count and reads:
             assert await in_proof.operate("resume", target, deployment=rescue) == 200
             await in_proof.until_all_completed()
             assert await in_proof.call(target, "tea") == 2
@@ -188,7 +192,9 @@ def test_paused_vote_resumes_on_one_that_sends_it_on(
             await kill_what_pauses_again(in_proof, target, deployment=rescue)
 
     trace = run(lab, "write-in-shared-handler", prove, snippet=tmp_path / "dont.py").trace
-    assert [state.value for state in trace.state] == ([2] if has_count else [])
+    assert [state.value for state in trace.state] == ([2] if has_count and reads else [])
+    mismatched = any(failure.code == "RT0016" for failure in trace.failures())
+    assert mismatched == (not reads)
 
 
 def test_version_that_sends_votes_on_serves_the_new_ones_too(lab: Lab) -> None:

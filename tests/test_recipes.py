@@ -112,9 +112,27 @@ def test_saga_does_not_undo_on_a_hiccup(lab: Lab) -> None:
 
 
 @server
-def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
+def test_saga_undoes_a_step_that_failed_for_good(lab: Lab, tmp_path: Path) -> None:
     """It may have acted before: so it was registered first."""
+    beside(tmp_path, "saga")
+    limited = ("Saga(ctx)", "Saga(ctx, restate.RunOptions(max_attempts=2))")
+    snippet = changed(tmp_path, "recipes/tickets", limited)
 
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail("POST /charges", times=2)
+        lab.outside.fail("POST /refunds", times=1, status=404)  # no such charge
+        await lab.call("Tickets/buy", "ann")
+
+    result = run(lab, snippet, prove)
+    journal = result.trace.invocations[0].journal
+    steps = [entry.name for entry in journal if entry.type == "Command: Run"]
+    assert steps == ["reserve", "charge", "undo charge", "undo reserve"]
+    assert result.trace.rows["seats"] == []
+    assert result.trace.effect_counts() == {}
+
+
+@server
+def test_saga_is_undone_if_it_is_cancelled_while_paused(lab: Lab) -> None:
     async def prove(lab: LabInProof) -> None:
         lab.outside.fail("POST /charges", times=99)
         lab.outside.fail("POST /refunds", times=1, status=404)  # no such charge
@@ -126,9 +144,67 @@ def test_saga_undoes_a_step_that_failed_for_good(lab: Lab) -> None:
         await calling
 
     result = run(lab, FOLDER / "tickets.py", prove)
+    assert message(result) == "cancelled"
     assert result.trace.rows["seats"] == []
     assert result.trace.effect_counts() == {}
-    assert not result.trace.failures() or result.trace.failures()[-1].command == 2
+
+
+@server
+def test_saga_names_what_is_left_to_do_by_hand(lab: Lab, tmp_path: Path) -> None:
+    """The refund fails for good: the seat is freed all the same."""
+    beside(tmp_path, "saga")
+    gone = (
+        "    if response.status_code != 404:",
+        "    if response.status_code == 404:\n"
+        '        raise restate.TerminalError("no such charge")\n    if True:',
+    )
+    told = (
+        '"the printer is gone", status_code=410',
+        '"the printer is gone", 410, {"printer": "7"}',
+    )
+    snippet = changed(tmp_path, "recipes/tickets", gone, told)
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail("POST /refunds", times=1, status=404)
+        await lab.call("Tickets/buy", "ann")
+
+    result = run(lab, snippet, prove)
+    left = "the printer is gone; not undone: charge (no such charge)"
+    assert (answer(result)["code"], message(result)) == (410, left)
+    assert answer(result)["metadata"] == {"printer": "7"}
+    assert result.trace.rows["seats"] == []
+
+
+@server
+def test_saga_waits_for_all_that_is_under_way(lab: Lab, tmp_path: Path) -> None:
+    """Two steps of one saga, as tasks: the slower one began first."""
+    beside(tmp_path, "saga")
+    one = '        await saga.step("reserve", reserve, release, buyer=buyer, key=key)\n'
+    two = '        await saga.step("charge", charge, refund, buyer=buyer, key=key)\n'
+    both = (
+        '        slow = saga.step("reserve", reserve, release, buyer=buyer, key=key)\n'
+        '        quick = saga.step("charge", charge, refund, buyer=buyer, key=key)\n'
+        "        await asyncio.gather(slow, quick)\n"
+    )
+    slow = ("def reserve(buyer: str, key: str) -> None:\n", ASKED)
+    imported = ("import os\n", "import asyncio\nimport os\n")
+    snippet = changed(tmp_path, "recipes/tickets", (one + two, both), slow, imported)
+
+    async def prove(lab: LabInProof) -> None:
+        seat = lab.outside.hold("PUT /seats/12A", at_most=20.0)
+        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_effect("PUT /seats/12A")
+        await lab.until_result("Run charge")
+        await lab.operate("cancel", "Tickets/buy")
+        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
+        undone = lab.until_row("select id from sys_journal where name = 'undo reserve'")
+        await lab.until_any(undone, asyncio.sleep(0.5))
+        seat.set()
+        await calling
+
+    result = run(lab, snippet, prove)
+    assert message(result) == "cancelled"
+    assert result.trace.rows["seats"] == []
 
 
 ASKED = """def reserve(buyer: str, key: str) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,14 @@ def serving(folder: Path, port: int, api: str, how: str) -> Iterator[subprocess.
     changes = [("9080", str(port))]
     if how == "serve alone":
         changes += [(TRIGGER, ""), (HOOK, "")]
-    if how == "short":
+    if how == "sleeping":
+        step = '    return await ctx.run_typed("label"'
+        sleep = "    await ctx.sleep(timedelta(seconds=5))\n"
+        changes += [
+            (step, sleep + step),
+            ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ]
+    if how in ("short", "sleeping"):
         changes.append(("graceful_timeout = 20.0", "graceful_timeout = 0.5"))
     changed(folder, "stopping/worker", *changes)
     argv = [sys.executable, "worker.py"]
@@ -112,7 +120,36 @@ def test_a_worker_ends_on_sigterm_after_the_step_under_way_unless_the_sdk_took_i
     assert result.trace.effect_counts() == {LABEL: 2 if how == "serve alone" else 1}
 
 
-def test_a_step_that_takes_longer_is_cut_off_and_executed_again(lab: Lab, tmp_path: Path) -> None:
+def test_a_handler_that_waits_keeps_the_worker_until_the_time_is_over(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """And goes on at the next worker."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        port = free_port()
+        with serving(tmp_path, port, in_proof.outside.url, "sleeping") as worker:
+            await listening(port)
+            await in_proof.admin("POST", "/deployments", {"uri": f"http://127.0.0.1:{port}"})
+            sending = asyncio.create_task(in_proof.call("Parcels/send", "p-1"))
+            await in_proof.until_row(
+                "select id from sys_journal where entry_type = 'Command: Sleep'"
+            )
+            asked = time.monotonic()
+            worker.send_signal(signal.SIGTERM)
+            await ended(worker)
+            assert time.monotonic() - asked >= 0.5
+            assert not sending.done()
+        with serving(tmp_path, port, in_proof.outside.url, "sleeping"):
+            await listening(port)
+            assert await sending == "label-1"
+
+    result = run(lab, FILE, prove)
+    assert result.trace.effect_counts() == {LABEL: 1}
+
+
+def test_a_step_that_takes_longer_is_executed_again_and_ends_before_the_process(
+    lab: Lab, tmp_path: Path
+) -> None:
     async def prove(in_proof: LabInProof) -> None:
         port = free_port()
         printed = in_proof.outside.hold(LABEL, at_most=20.0)
@@ -125,6 +162,7 @@ def test_a_step_that_takes_longer_is_cut_off_and_executed_again(lab: Lab, tmp_pa
             await in_proof.until_row(
                 "select id from sys_invocation where status = 'backing-off' or retry_count > 1"
             )
+            assert worker.poll() is None
             printed.set()
             await ended(worker)
         with serving(tmp_path, port, in_proof.outside.url, "worker.py"):

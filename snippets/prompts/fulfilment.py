@@ -48,7 +48,7 @@ async def run(ctx: restate.WorkflowContext) -> str:
     try:
         for what in ("reservations", "charges"):
             begun[what] = ctx.run_typed(what, put, LIMIT, what=what, order=order)
-            await restate.gather(begun[what])
+            await restate.gather(begun[what])  # its own await would keep a cancel
             await begun[what]
     except restate.TerminalError:
         for what, step in reversed(begun.items()):

@@ -29,8 +29,9 @@ class Saga:
     an operator's cancel too, or an error of your own that is raised `from` one. Everything else is
     a hiccup, or a suspension: the handler comes here again.
 
-    A cancel doesn't stop an action that is under way: it is waited for, and undone then. Nor does
-    one stop the undoing; only a kill does.
+    One step after the other: `step` is a coroutine, which `restate.gather` doesn't take. A cancel
+    doesn't stop an action that is under way: it is waited for, and undone then, unless the attempt
+    itself is lost meanwhile. Nor does a cancel stop the undoing; only a kill does.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Saga:
         self._ctx = ctx
         self._options = options or restate.RunOptions()
         self._undo: list[tuple[str, Callable[[], object]]] = []
-        self._acting: asyncio.Future[Any] | None = None
+        self._acting: list[asyncio.Future[Any]] = []
 
     @overload
     async def step(
@@ -96,7 +97,7 @@ class Saga:
         return await self._ctx.run_typed(name, watched, self._options, *args, **kwargs)
 
     def _watched(self, action: Callable[..., Any]) -> Callable[..., Any]:
-        """The action, of which the saga knows whether it is under way."""
+        """The action, of which the saga knows when it is over."""
 
         @wraps(action)
         async def watched(*args: Any, **kwargs: Any) -> Any:
@@ -104,8 +105,9 @@ class Saga:
                 acting = action(*args, **kwargs)
             else:
                 acting = asyncio.to_thread(action, *args, **kwargs)
-            self._acting = asyncio.ensure_future(acting)
-            return await self._acting
+            acted = asyncio.ensure_future(acting)
+            self._acting.append(acted)
+            return await acted
 
         return watched
 
@@ -127,8 +129,8 @@ class Saga:
         final = _final(error)
         if final is None:
             return
-        if self._acting:  # after a cancel: it must not act after its undoing
-            await asyncio.wait([self._acting])
+        if self._acting:  # after a cancel: none must act after its undoing
+            await asyncio.wait(self._acting)
         left = []
         for name, undo in reversed(self._undo):
             undoing = self._ctx.run_typed(f"undo {name}", undo)
@@ -141,6 +143,7 @@ class Saga:
             raise restate.TerminalError(
                 f"{final.message}; not undone: {', '.join(left)}",
                 status_code=final.status_code,
+                metadata=final.metadata,
             ) from error
 
 

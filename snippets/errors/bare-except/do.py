@@ -25,10 +25,11 @@ async def buy(ctx: restate.Context, order: str) -> str:
     await ctx.run_typed("charge", post, what="charges", order=order, key=key)
     try:
         return await ctx.run_typed(
-            "courier", post, what="couriers", order=order, key=key
+            "courier", post, what="couriers", order=order, key=f"{key}-courier"
         )
     except restate.TerminalError:
-        await ctx.run_typed("refund", post, what="refunds", order=order, key=key)
+        back = f"{key}-back"
+        await ctx.run_typed("refund", post, what="refunds", order=order, key=back)
         raise
 
 

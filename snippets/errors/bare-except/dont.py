@@ -25,10 +25,10 @@ async def buy(ctx: restate.Context, order: str) -> str:
     await ctx.run_typed("charge", post, what="charges", order=order, key=key)
     try:
         return await ctx.run_typed(
-            "courier", post, what="couriers", order=order, key=key
+            "courier", post, what="couriers", order=order, key=f"{key}-courier"
         )
     except BaseException:
-        post("refunds", order, key)
+        post("refunds", order, f"{key}-back")
         raise
 
 
