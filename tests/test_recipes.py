@@ -144,7 +144,7 @@ def test_saga_is_undone_if_it_is_cancelled_while_paused(lab: Lab) -> None:
         await calling
 
     result = run(lab, FOLDER / "tickets.py", prove)
-    assert message(result) == "cancelled"
+    assert result.trace.invocations[0].result == {"failure": "cancelled", "code": 409}
     assert result.trace.rows["seats"] == []
     assert result.trace.effect_counts() == {}
 
