@@ -341,6 +341,8 @@ def test_a_server_that_ends_in_a_run_leaves_nothing_running(
             served.end(by)
         until(lambda: not served.descendants())
         until(lambda: not served.left())
+        if by != signal.SIGKILL:
+            assert not list(served.temporary.iterdir()), "not even its pages"
 
 
 def test_a_taken_address_is_told_at_once(tmp_path: Path) -> None:

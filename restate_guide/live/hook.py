@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from typing import Any
 
@@ -31,8 +32,10 @@ commands: list[str] = []
 
 
 def on_startup(command: str, **_: Any) -> None:
-    """Notes the command."""
+    """Notes the command; a server that is told to end takes its pages with it, as with Ctrl-C."""
     commands.append(command)
+    if command == "serve":
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def on_config(config: MkDocsConfig) -> None:
