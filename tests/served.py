@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import pytest
 from restate_guide import catalogue
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import keeper
+from tests.ports import free_port
 
 Json = dict[str, Any]
 LIMIT = 60.0
@@ -54,8 +54,7 @@ class Served:
     """A `mkdocs serve` of the front page and a rule, for the time of a `with` block."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         (folder / "mkdocs.yml").write_text(SETTINGS)
         # A short name: sockets lie in it, and pytest's folders are too long for one.
         self.temporary = Path(tempfile.mkdtemp(prefix="served-"))

@@ -345,6 +345,29 @@ def test_cancel_of_the_call_that_holds_may_empty_the_cart(lab: Lab) -> None:
     assert emptied[0] not in [state.key for state in trace.state]
 
 
+def test_a_service_in_between_opens_no_circle(lab: Lab, tmp_path: Path) -> None:
+    """RDD303, From the Go guide: the order holds its key for the Service as well."""
+    service = [
+        ('stock = restate.VirtualObject("Stock")', 'stock = restate.Service("Stock")'),
+        ("ctx.object_call(take, key=item, arg=ctx.key())", "ctx.service_call(take, ctx.key())"),
+        ("async def take(ctx: restate.ObjectContext,", "async def take(ctx: restate.Context,"),
+        ('arg=ctx.key())\n    taken = (await ctx.get("taken", type_hint=int) or 0) + 1\n'
+         '    ctx.set("taken", taken)\n    return taken', 'arg="pot")\n    return 1'),
+    ]  # fmt: skip
+    snippet = changed(tmp_path, "communication/same-key-cycle/dont", *service)
+
+    async def prove(in_proof: LabInProof) -> None:
+        placing = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
+        await until_stuck(in_proof, "Stock/take", "Orders/order-1/note", PLAIN)
+        await in_proof.until_still(1.0)
+        assert not placing.done()
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await placing
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, snippet=snippet).trace
+    assert trace.calls[0].status == 409
+
+
 @WAITING_OR_GONE
 def test_cancel_of_the_call_that_closes_a_circle_frees_both_keys(
     lab: Lab, stimulus: Stimulus

@@ -555,6 +555,39 @@ def test_filter_is_asked_in_the_task_that_logs(on: str, written: int) -> None:
     assert len(records) == written
 
 
+def test_step_has_another_process_calculate(lab: Lab, tmp_path: Path) -> None:
+    """RDD117: in an `async def`, as the page has it."""
+    asks = 'return await ctx.run_typed("fetch", fetch, month=month)'
+    calculates = """\
+async def calculate(data: list[int]) -> list[int]:
+    return await asyncio.get_running_loop().run_in_executor(process_pool, sorted, data)
+
+
+@reports.handler()
+async def build("""
+    snippet = changed(
+        tmp_path,
+        "determinism/blocking-the-event-loop/do",
+        ("@reports.handler()\nasync def build(", calculates),
+        (asks, 'return str(await ctx.run_typed("calculate", calculate, data=[3, 1, 2]))'),
+        (
+            'reports = restate.Service("Reports")\n',
+            'reports = restate.Service("Reports")\n'
+            'process_pool = ProcessPoolExecutor(1, get_context("spawn"))\n',
+        ),
+        (
+            "import os\n",
+            "import asyncio\nimport os\nfrom concurrent.futures import ProcessPoolExecutor\n"
+            "from multiprocessing import get_context\n",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Reports/build", "may") == "[1, 2, 3]"
+
+    instead(lab, CHAPTER / "blocking-the-event-loop", prove, PLAIN, snippet)
+
+
 def test_handler_of_a_named_logger_needs_the_filter_too() -> None:
     """RDD110: the one on the root logger's handler is not asked for it."""
     written: list[str] = []

@@ -398,9 +398,8 @@ def test_lost_connection_is_an_exception(lab: Lab) -> None:
         await in_proof.until_row(ASLEEP)
         await in_proof.restart_server()
         await in_proof.until_effect("POST /charges")
-        await in_proof.until_row(
-            ASLEEP
-        )  # a server that has just started may list nothing for a moment
+        # A server that has just started may list nothing for a moment.
+        await in_proof.until_row(ASLEEP)
 
     trace = instead(lab, CHAPTER / "except-exception-eats-cancel", restart).trace
     assert trace.effect_counts() == {"POST /charges": 1}

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from restate_guide.lab.evidence import dumps, prove
 from restate_guide.lab.processes import processes
 from restate_guide.lab.server import ADMIN_URL, INGRESS_URL, SETTINGS, find_binary
 from tests.conftest import Lab, apart
+from tests.ports import free_port
 
 CHARGE_TWICE = ROOT / "snippets" / "determinism" / "run-action-not-idempotent"
 
@@ -222,11 +222,6 @@ def test_runs_side_by_side_on_a_loaded_machine(lab: Lab) -> None:
 
         outcomes = [result.outcome for result in lab.run(four())]
     assert outcomes == [proof.promise, proof.symptom] * 2
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -175,6 +175,28 @@ def test_saga_names_what_is_left_to_do_by_hand(lab: Lab, tmp_path: Path) -> None
     assert result.trace.rows["seats"] == []
 
 
+SEAT = "PUT /seats/12A"
+RESERVE = "def reserve(buyer: str, key: str) -> None:\n"
+SLOWLY = (RESERVE, f'{RESERVE}    httpx.put(f"{{API_URL}}/seats/12A", json=buyer, timeout=60)\n')
+CANCELLED = "select id from sys_journal where entry_type = 'Notification: Signal'"
+
+
+async def cancel_while_reserving(lab: LabInProof, *done: str) -> None:
+    """Cancels while the seat is being reserved, once other steps are done."""
+    seat = lab.outside.hold(SEAT, at_most=20.0)
+    calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+    await lab.until_effect(SEAT)
+    for step in done:
+        await lab.until_result(f"Run {step}")
+    await lab.operate("cancel", "Tickets/buy")
+    await lab.until_row(CANCELLED)
+    # Time enough for the undoing to overtake it.
+    undone = lab.until_row("select id from sys_journal where name = 'undo reserve'")
+    await lab.until_any(undone, asyncio.sleep(0.5))
+    seat.set()
+    await calling
+
+
 @server
 def test_saga_waits_for_all_that_is_under_way(lab: Lab, tmp_path: Path) -> None:
     """Two steps of one saga, as tasks: the slower one began first."""
@@ -186,30 +208,15 @@ def test_saga_waits_for_all_that_is_under_way(lab: Lab, tmp_path: Path) -> None:
         '        quick = saga.step("charge", charge, refund, buyer=buyer, key=key)\n'
         "        await asyncio.gather(slow, quick)\n"
     )
-    slow = ("def reserve(buyer: str, key: str) -> None:\n", ASKED)
     imported = ("import os\n", "import asyncio\nimport os\n")
-    snippet = changed(tmp_path, "recipes/tickets", (one + two, both), slow, imported)
+    snippet = changed(tmp_path, "recipes/tickets", (one + two, both), SLOWLY, imported)
 
     async def prove(lab: LabInProof) -> None:
-        seat = lab.outside.hold("PUT /seats/12A", at_most=20.0)
-        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
-        await lab.until_effect("PUT /seats/12A")
-        await lab.until_result("Run charge")
-        await lab.operate("cancel", "Tickets/buy")
-        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
-        undone = lab.until_row("select id from sys_journal where name = 'undo reserve'")
-        await lab.until_any(undone, asyncio.sleep(0.5))
-        seat.set()
-        await calling
+        await cancel_while_reserving(lab, "charge")
 
     result = run(lab, snippet, prove)
     assert message(result) == "cancelled"
     assert result.trace.rows["seats"] == []
-
-
-ASKED = """def reserve(buyer: str, key: str) -> None:
-    httpx.put(f"{API_URL}/seats/12A", json=buyer, timeout=60)
-"""
 
 
 @server
@@ -229,28 +236,38 @@ def test_saga_undoes_what_is_under_way_once_it_is_over(
 ) -> None:
     """The cancel is raised while the seat is being reserved."""
     beside(tmp_path, "saga")
-    slow = ("def reserve(buyer: str, key: str) -> None:\n", ASKED)
-    snippet = changed(tmp_path, "recipes/tickets", slow)
-
-    async def prove(lab: LabInProof) -> None:
-        seat = lab.outside.hold("PUT /seats/12A", at_most=20.0)
-        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
-        await lab.until_effect("PUT /seats/12A")
-        await lab.operate("cancel", "Tickets/buy")
-        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
-        # Time enough for the undoing to overtake it.
-        undone = lab.until_row("select id from sys_journal where name = 'undo reserve'")
-        await lab.until_any(undone, asyncio.sleep(0.5))
-        seat.set()
-        await calling
-
-    result = run(lab, snippet, prove, stimulus)
+    snippet = changed(tmp_path, "recipes/tickets", SLOWLY)
+    result = run(lab, snippet, cancel_while_reserving, stimulus)
     assert message(result) == "cancelled"
     assert result.trace.rows["seats"] == []
     ended = [m.text for a in result.trace.invocations[0].attempts for m in a.moments]
     assert ended.index("INSERT OR IGNORE INTO seats VALUES ('12A', 'ann', 'uuid-1')") < ended.index(
         "DELETE FROM seats WHERE key = 'uuid-1'"
     )
+
+
+@server
+def test_saga_whose_attempt_is_lost_is_undone_at_once(lab: Lab, tmp_path: Path) -> None:
+    """By the next attempt, while the action of the lost one is at work."""
+    beside(tmp_path, "saga")
+    snippet = changed(tmp_path, "recipes/tickets", SLOWLY)
+    undone: list[bool] = []
+
+    async def prove(lab: LabInProof) -> None:
+        seat = lab.outside.hold(SEAT, at_most=20.0)
+        await lab.call("Tickets/buy/send", "ann")
+        await lab.until_effect(SEAT)
+        await lab.operate("cancel", "Tickets/buy")
+        await lab.until_row(CANCELLED)
+        await lab.restart_server()
+        await lab.until_result("Run undo reserve")
+        undone.append(not seat.is_set())
+        seat.set()
+        await lab.until_all_completed()
+
+    result = run(lab, snippet, prove)
+    assert undone == [True]
+    assert result.trace.invocations[0].result == {"failure": "cancelled", "code": 409}
 
 
 @server

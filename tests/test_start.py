@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from restate_guide.catalogue import ROOT
 from restate_guide.lab.server import find_binary
+from tests.ports import free_port
 
 pytestmark = pytest.mark.server
 
@@ -31,12 +31,6 @@ def shown(title: str) -> str:
     found = re.search(rf'^```text title="{title}"\n(.*?)^```', PAGE, re.M | re.S)
     assert found, title
     return found[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], bool]) -> None:

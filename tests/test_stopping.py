@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,8 +18,9 @@ from hypercorn.config import Config
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
-from tests.conftest import Lab
+from tests.conftest import Lab, apart
 from tests.fixes import changed
+from tests.ports import free_port
 
 pytestmark = pytest.mark.server
 
@@ -30,12 +30,6 @@ HOOK = "    install_shutdown_hook(asyncio.get_running_loop(), stopping.set)\n"
 TRIGGER = ", shutdown_trigger=stopping.wait"
 LIMIT = 60.0
 """Seconds; a bound on a hang."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -89,6 +83,16 @@ async def ended(worker: subprocess.Popen[bytes]) -> None:
 
 def test_hypercorn_waits_for_three_seconds_unless_told_otherwise() -> None:
     assert Config().graceful_timeout == 3.0
+
+
+def test_a_worker_that_nobody_has_called_does_not_end_either(tmp_path: Path) -> None:
+    """Served by `serve` alone: Hypercorn calls the app at the start."""
+    port = free_port()
+    with serving(tmp_path, port, "", "serve alone") as worker:
+        apart(asyncio.run, listening(port))
+        worker.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(2.0)
 
 
 @pytest.mark.parametrize("how", ["worker.py", "command", "serve alone"])

@@ -50,11 +50,16 @@ def test_the_log_on_the_page_of_a_code_has_that_code(page: SymptomPage) -> None:
         assert page.name.upper() in (error.code, str(error.status))
 
 
+def queries(page: str) -> list[str]:
+    """Those on the page of a symptom, by its name."""
+    text = (ROOT / "docs" / "symptoms" / f"{page}.md").read_text()
+    return re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+
+
 def further(page: str) -> str:
     """The one query of a page beside that whose answer it shows."""
-    text = (ROOT / "docs" / "symptoms" / f"{page}.md").read_text()
-    _, query = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
-    return str(query).replace("1 minute", "1 millisecond")  # nobody waits for that here
+    _, query = queries(page)
+    return query.replace("1 minute", "1 millisecond")  # nobody waits for that here
 
 
 @pytest.mark.server
@@ -127,11 +132,7 @@ def test_a_listed_service_tells_which_of_its_handlers_are_private(lab: Lab, tmp_
     served: dict[str, bool] = {}
 
     async def prove(in_proof: LabInProof) -> None:
-        (sql,) = re.findall(
-            r"^```sql\n(.*?)^```",
-            next(p for p in PAGES if p.name == "served-unverified").page.read_text(),
-            re.M | re.S,
-        )
+        (sql,) = queries("served-unverified")
         listed = {row["name"] for row in await in_proof.query(sql)}
         assert "Refunds" in listed
         for name in listed:

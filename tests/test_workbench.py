@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser import THEME, findings, flawless
+from tests.ports import free_port
 from tests.served import IDLE, LIMIT, RULE, Served, interruptible, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("live")]
@@ -202,13 +202,9 @@ def test_a_download_runs_by_itself(dont: Locator, page: Page, tmp_path: Path) ->
     assert downloading.value.suggested_filename == "rdd102_dont.py"
     file = tmp_path / "rdd102_dont.py"
     downloading.value.save_as(file)
-    with (
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Admin) as admin,
-        socket.create_server(("127.0.0.1", 0)) as free,
-    ):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Admin) as admin:
         threading.Thread(target=admin.serve_forever, daemon=True).start()
-        port = free.getsockname()[1]
-        free.close()
+        port = free_port()
         code = file.read_text()
         assert {*re.findall(r"127\.0\.0\.1:(\d+)", code)} == {"9080", "9070"}
         file.write_text(code.replace(":9080", f":{port}").replace(":9070", f":{admin.server_port}"))

@@ -45,8 +45,9 @@ def on_config(config: MkDocsConfig) -> None:
         Abort: nothing can listen there.
     """
     if commands and commands.pop() == "serve":
+        family = socket.AF_INET6 if ":" in config.dev_addr.host else socket.AF_INET
         try:
-            socket.create_server(config.dev_addr).close()
+            socket.create_server(config.dev_addr, family=family).close()
         except OSError as error:
             raise Abort(
                 f"Nothing can listen on {config.dev_addr}: {os.strerror(error.errno or 0)}.\n"

@@ -87,7 +87,7 @@ def one(entry: book.Entry, variant: str) -> Element:
 
 
 def verdict(found: Verdict) -> list[Content]:
-    """What a run came to: its name, what was measured, and a sentence, which the symptom's page has too."""
+    """What a run came to: its name, what was measured, and a sentence, which search leaves out."""
     short = found.short.removeprefix(found.title.lower()).lstrip(", ")
     return [
         el("strong", found.title),

@@ -12,7 +12,7 @@ tickets = restate.Service("Tickets")
 
 
 def post(path: str, order: str, key: str) -> str:
-    headers = {"idempotency-key": key}
+    headers = {"idempotency-key": f"{key}-{path}"}
     response = httpx.post(f"{API_URL}/{path}", json={"order": order}, headers=headers)
     return str(response.raise_for_status().json()["id"])
 

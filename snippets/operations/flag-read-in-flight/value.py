@@ -12,7 +12,8 @@ tickets = restate.Service("Tickets")
 
 
 def post(path: str, order: str, checked: bool, key: str) -> str:
-    body, headers = {"order": order, "checked": checked}, {"idempotency-key": key}
+    body = {"order": order, "checked": checked}
+    headers = {"idempotency-key": f"{key}-{path}"}
     response = httpx.post(f"{API_URL}/{path}", json=body, headers=headers)
     return str(response.raise_for_status().json()["id"])
 
