@@ -12,7 +12,7 @@ from restate_guide.lab import EffectRepeated, EffectUnwanted, Holds, JournalMism
 from restate_guide.lab.diagnosis import diagnose
 from restate_guide.lab.evidence import dumps, read
 from restate_guide.lab.outside import Outside, Received
-from restate_guide.lab.reading import callers_first
+from restate_guide.lab.reading import as_called, callers_first
 from restate_guide.lab.stable import Stable
 from restate_guide.lab.trace import Call, Effect, Failure, Invocation
 from tests.conftest import apart
@@ -62,6 +62,12 @@ def test_calls_of_one_millisecond_stand_in_the_order_of_their_callers_journal() 
         for index, id in ((2, "c"), (4, "b"))
     ]
     assert [row["id"] for row in callers_first(rows, named)] == ["a", "c", "b"]
+
+
+def test_calls_stand_in_their_order_though_the_clock_was_set_back_between_them() -> None:
+    rows = [{"id": id} for id in ("second", "message", "first")]
+    called = ["first", "second", "first", "of another service"]
+    assert [row["id"] for row in as_called(rows, called)] == ["first", "message", "second"]
 
 
 # The diagnosis, of traces by hand

@@ -106,8 +106,8 @@ class Lab:
         self.calls: list[Call] = []
         self.measured: dict[str, Json] = {}
         self.answers: dict[str, list[dict[str, Json]]] = {}
-        self.invocation_ids: list[str] = []
-        """What the ingress told the callers in its header `x-restate-id`, by answer."""
+        self.invocation_ids: dict[int, str] = {}
+        """What the ingress told the callers in its header `x-restate-id`, by the call's place in `calls`."""
         self.given_up: list[tuple[float, float]] = []
         """From when until when calls waited that got no answer."""
         self._calls_under_way = 0
@@ -187,7 +187,7 @@ class Lab:
                 return None
             response = answering.result()
             answer = decoded(response)
-            self.invocation_ids.append(response.headers.get("x-restate-id", ""))
+            self.invocation_ids[place] = response.headers.get("x-restate-id", "")
             self.calls[place] = replace(
                 self.calls[place], status=response.status_code, answer=answer
             )
@@ -511,7 +511,8 @@ class Laboratory:
             stack.callback(sleeping.cancel)
             await crew.unless_broken(proving)
 
-            tables = await read_tables(server, services)
+            called = [id for _, id in sorted(lab.invocation_ids.items())]
+            tables = await read_tables(server, services, called)
             trace = build_trace(
                 tables,
                 crew.attempts,

@@ -80,8 +80,12 @@ class Tables:
     state: list[dict[str, Any]]
 
 
-async def read_tables(server: Server, services: Sequence[str]) -> Tables:
-    """Reads what the server holds of these services."""
+async def read_tables(server: Server, services: Sequence[str], called: Sequence[str]) -> Tables:
+    """Reads what the server holds of these services.
+
+    Args:
+        called: ids of invocations whose callers were answered, in the order of the calls.
+    """
     names = ", ".join(f"'{service}'" for service in services)
     invocations = await server.query(
         "select id, target, status, invoked_by, invoked_by_id, created_at from "
@@ -104,7 +108,18 @@ async def read_tables(server: Server, services: Sequence[str]) -> Tables:
             f"where service_name in ({names}) order by service_name, service_key, key"
         ),
     )
-    return Tables(callers_first(invocations, journal), journal, events, state)
+    ordered = callers_first(as_called(invocations, called), journal)
+    return Tables(ordered, journal, events, state)
+
+
+def as_called(rows: Sequence[dict[str, Any]], called: Sequence[str]) -> list[dict[str, Any]]:
+    """Invocations in the order of their times, but for those of known calls, which are in that of the calls.
+
+    The clock may be set back between two calls, so that the second seems to have come first.
+    """
+    by_id = {row["id"]: row for row in rows}
+    in_order = (by_id[id] for id in dict.fromkeys(called) if id in by_id)
+    return [next(in_order) if row["id"] in called else row for row in rows]
 
 
 def callers_first(

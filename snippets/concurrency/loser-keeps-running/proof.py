@@ -15,6 +15,11 @@ BOTH_ASKED = (
     "select count(*) as steps from sys_journal "
     "where entry_type = 'Notification: Run' having count(*) >= 2"
 )
+CANCELLED = (  # where there is a cancel, it has come: the blue driver is late
+    "select id from sys_invocation where target = 'Travel/home' and ("
+    "(select count(*) from sys_journal where entry_type = 'Command: SendSignal') = 0 or "
+    "(select count(*) from sys_invocation where status != 'completed') = 0)"
+)
 
 
 async def prove(lab: Lab) -> None:
@@ -23,5 +28,6 @@ async def prove(lab: Lab) -> None:
     received = {r.effect: r.body for r in lab.outside.ledger}
     await lab.resolve_awakeable(received[RED]["reply_to"], "ann")
     await call
+    await lab.until_row(CANCELLED)
     await lab.resolve_awakeable(received[BLUE]["reply_to"], "bob")
     await lab.until_all_completed()
