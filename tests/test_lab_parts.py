@@ -64,7 +64,7 @@ def test_calls_of_one_millisecond_stand_in_the_order_of_their_callers_journal() 
     assert [row["id"] for row in callers_first(rows, named)] == ["a", "c", "b"]
 
 
-def test_calls_stand_in_their_order_though_the_clock_was_set_back_between_them() -> None:
+def test_calls_stand_in_their_order_though_the_server_gave_both_the_same_time() -> None:
     rows = [{"id": id} for id in ("second", "message", "first")]
     called = ["first", "second", "first", "of another service"]
     assert [row["id"] for row in as_called(rows, called)] == ["first", "message", "second"]

@@ -115,7 +115,8 @@ async def read_tables(server: Server, services: Sequence[str], called: Sequence[
 def as_called(rows: Sequence[dict[str, Any]], called: Sequence[str]) -> list[dict[str, Any]]:
     """Invocations in the order of their times, but for those of known calls, which are in that of the calls.
 
-    The clock may be set back between two calls, so that the second seems to have come first.
+    A server takes its times from a thread that keeps a clock for it. Where that one gets no processor,
+    two calls that are milliseconds apart have the same time (seen with its sleep made longer).
     """
     by_id = {row["id"]: row for row in rows}
     in_order = (by_id[id] for id in dict.fromkeys(called) if id in by_id)
