@@ -35,6 +35,9 @@ STANDARD = {
 }
 """What pages are held to."""
 
+COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
+"""What of it depends on a page's colours: the rest is the same in both schemes."""
+
 
 def longest_rule() -> Rule:
     """The rule with the most to show."""
@@ -157,14 +160,15 @@ def flawless(context: BrowserContext) -> Iterator[Page]:
     assert wrong == []
 
 
-def findings(page: Page, within: Any = None) -> list[str]:
+def findings(page: Page, within: Any = None, what: dict[str, Any] = STANDARD) -> list[str]:
     """What axe finds, each with the element it finds it on.
 
     Args:
         within: axe's context, if not the whole page: a selector of elements to be looked at, or
             `{"exclude": [selector]}`.
+        what: the rules that it looks for, as its option `runOnly` takes them.
     """
-    found = Axe().run(page, within, options={"runOnly": STANDARD, "resultTypes": ["violations"]})
+    found = Axe().run(page, within, options={"runOnly": what, "resultTypes": ["violations"]})
     return [
         f"{violation['id']}: {node['target']} {node['failureSummary']}"
         for violation in found.response["violations"]

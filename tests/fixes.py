@@ -14,6 +14,8 @@ from restate_guide.lab import Result, Stimulus, load
 from tests.conftest import Lab
 
 SNIPPETS = ROOT / "snippets"
+PAGES = {rule.id: rule.text for rule in rules()}
+"""The Markdown of each rule, read once."""
 
 
 def instead(
@@ -98,8 +100,7 @@ async def resume_on_one_before_the_latest(
 
 def queries(rule: str, invocation: str = "inv_…") -> list[str]:
     """The queries on the page of a rule (`RDD307`) that can be asked, with an invocation's id put in."""
-    text = next(each.text for each in rules() if each.id == rule)
-    found = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+    found = re.findall(r"^```sql\n(.*?)^```", PAGES[rule], re.M | re.S)
     asked = [sql.replace("inv_…", invocation) for sql in found]
     return [sql for sql in asked if "…" not in sql]
 

@@ -43,15 +43,19 @@ class Node:
     children: list[Node | str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Node]:
-        yield self
-        for child in self.children:
-            if isinstance(child, Node):
-                yield from child
+        waiting = [self]
+        while waiting:
+            yield (node := waiting.pop())
+            waiting.extend(c for c in reversed(node.children) if isinstance(c, Node))
+
+    @functools.cached_property
+    def classes(self) -> frozenset[str]:
+        return frozenset(self.attributes.get("class", "").split())
 
     def all(self, *classes: str) -> list[Node]:
         """The elements within that have all these classes."""
         wanted = set(classes)
-        return [node for node in self if wanted <= set(node.attributes.get("class", "").split())]
+        return [node for node in self if wanted <= node.classes]
 
     @property
     def text(self) -> str:
