@@ -51,7 +51,7 @@ FOUND: dict[str, dict[str, list[int]]] = collections.defaultdict(dict)
 
 
 def asking(proof: Proof, asked: list[str]) -> Proof:
-    """The proof, which also asks the server what the page tells operators to ask it."""
+    """The proof, whose pair also asks the server what the page tells operators to ask it."""
 
     async def ask(in_proof: LabInProof) -> None:
         await proof.prove(in_proof)
@@ -63,7 +63,8 @@ def asking(proof: Proof, asked: list[str]) -> Proof:
             await asyncio.sleep(0.05)  # what hangs may be about to suspend
         FOUND[proof.rule].setdefault(in_proof.snippet, found)
 
-    return dataclasses.replace(proof, prove=ask) if asked else proof
+    asides = {n: dataclasses.replace(a, prove=a.prove or proof.prove) for n, a in proof.asides.items()}
+    return dataclasses.replace(proof, prove=ask, asides=asides) if asked else proof
 
 
 def grouped(rules: list[Rule]) -> list[object]:

@@ -24,6 +24,8 @@ async def prove(lab: Lab) -> None:
     asked.set()
     await lab.until_row(FAILED)
     await lab.until_any(asyncio.wait({planning}), lab.until_still(1.0))
+    if planning.done():
+        await lab.until_all_completed()  # where the other part is cancelled, it is so by now
     requests = [r.body for r in lab.outside.ledger if r.effect == REQUEST]
     await lab.resolve_awakeable(requests[0]["reply_to"], "12")
     await planning

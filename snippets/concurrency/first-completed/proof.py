@@ -54,8 +54,11 @@ async def prove(lab: Lab) -> None:
     road = lab.outside.hold(ROAD, at_most=20.0)
     shipped = lab.outside.hold(SHIPMENT, at_most=20.0)
     sending = asyncio.create_task(lab.call("Parcels/send"))
+    # The road answers while the parcel is on its way to the railway. A server that can't stream
+    # is told of neither answer before both are there.
+    await lab.until_any(lab.until_effect(SHIPMENT), lab.until_still(2.0))
+    road.set()
     await lab.until_effect(SHIPMENT)
-    road.set()  # while the parcel is on its way to the railway
     await lab.until_row(BOTH_ANSWERED)
     shipped.set()
     await sending
