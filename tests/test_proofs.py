@@ -63,7 +63,9 @@ def asking(proof: Proof, asked: list[str]) -> Proof:
             await asyncio.sleep(0.05)  # what hangs may be about to suspend
         FOUND[proof.rule].setdefault(in_proof.snippet, found)
 
-    asides = {n: dataclasses.replace(a, prove=a.prove or proof.prove) for n, a in proof.asides.items()}
+    asides = {
+        n: dataclasses.replace(a, prove=a.prove or proof.prove) for n, a in proof.asides.items()
+    }
     return dataclasses.replace(proof, prove=ask, asides=asides) if asked else proof
 
 
