@@ -7,6 +7,7 @@ import fcntl
 import functools
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -144,7 +145,7 @@ def launch(playwright: Playwright, names: str) -> Browser:
         names: which host is what, as in its option --host-resolver-rules.
     """
     return playwright.chromium.launch(
-        executable_path="/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None,
+        executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"),
         args=["--no-sandbox", f"--host-resolver-rules={names}"],
     )
 
