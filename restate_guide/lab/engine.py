@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -29,7 +30,13 @@ from restate_guide.lab.limits import NO_LIMITS, Limits
 from restate_guide.lab.outside import ORIGIN_HEADER, Outside, Received, outside
 from restate_guide.lab.processes import Nursery, Processes, processes, start_nursery
 from restate_guide.lab.proof import Proof
-from restate_guide.lab.reading import build_trace, read_database, read_tables, seconds_waited
+from restate_guide.lab.reading import (
+    build_trace,
+    find,
+    read_database,
+    read_tables,
+    seconds_waited,
+)
 from restate_guide.lab.server import (
     INGRESS_URL,
     OwnServers,
@@ -262,10 +269,29 @@ class Lab:
             )
 
     async def until_all_completed(self) -> None:
-        """Waits until no invocation is under way, also none whose caller hung up."""
+        """Waits until no invocation is under way, also none whose caller hung up or sent a message."""
         async with asyncio.timeout(PATIENCE):
-            while await self.query("select id from sys_invocation where status != 'completed'"):
+            while await self._under_way():
                 await asyncio.sleep(POLL)
+
+    async def _under_way(self) -> bool:
+        """Whether an invocation is not completed, or not there yet.
+
+        A message is delivered a moment after it was journaled, and its sender may have ended by then.
+        """
+        rows = await self.query("select id, status from sys_invocation")
+        if any(row["status"] != "completed" for row in rows):
+            return True
+        served = {attempt.invocation for attempt in self._workers.attempts}
+        there = served | {row["id"] for row in rows}
+        made = await self.query(
+            "select id, entry_json from sys_journal where entry_type = 'Notification: CallInvocationId'"
+        )
+        return any(
+            find(json.loads(row["entry_json"]), "invocation_id") not in there
+            for row in made
+            if row["id"] in served
+        )
 
     async def until_row(self, sql: str) -> None:
         """Waits until a query of the server's tables finds something."""
