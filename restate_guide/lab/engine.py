@@ -278,18 +278,19 @@ class Lab:
         """Whether an invocation is not completed, or not there yet.
 
         A message is delivered a moment after it was journaled, and its sender may have ended by then.
+        Who calls waits for the answer instead, and what is cancelled before it began leaves no row.
         """
         rows = await self.query("select id, status from sys_invocation")
         if any(row["status"] != "completed" for row in rows):
             return True
         served = {attempt.invocation for attempt in self._workers.attempts}
         there = served | {row["id"] for row in rows}
-        made = await self.query(
-            "select id, entry_json from sys_journal where entry_type = 'Notification: CallInvocationId'"
+        sent = await self.query(
+            "select id, entry_json from sys_journal where entry_type = 'Command: OneWayCall'"
         )
         return any(
             find(json.loads(row["entry_json"]), "invocation_id") not in there
-            for row in made
+            for row in sent
             if row["id"] in served
         )
 
