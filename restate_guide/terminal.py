@@ -92,7 +92,7 @@ def trace_tables(trace: Trace) -> Iterator[Table]:
             key = effect.idempotency_key
             effects.add_row(
                 *cells(effect.effect, effect.body, key, effect.attempt, effect.line),
-                "known by its key: nothing came about" if effect.duplicate else "",
+                "known by its key: nothing happened" if effect.duplicate else "",
             )
         yield effects
 

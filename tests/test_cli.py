@@ -45,7 +45,7 @@ def test_list_as_json() -> None:
 def test_explain_shows_rule_why_and_fix(name: str) -> None:
     told = guide("explain", name)
     assert told.exit_code == 0
-    for part in ("RDD102", "POST /charges came about 2 times", "Why", "Fix code that already runs"):
+    for part in ("RDD102", "POST /charges happened 2 times", "Why", "Fix code that already runs"):
         assert part in told.output
     assert "[[RDD" not in told.output
     assert "!!!" not in told.output
@@ -84,7 +84,7 @@ def test_run_shows_events_tables_and_verdict() -> None:
         "attempts",
         "Notification: Run",
         "What reached the outside world",
-        "✗ don't: POST /charges came about 2 times.",
+        "✗ don't: POST /charges happened 2 times.",
     ):
         assert part in told.output
     assert "\x1b[" not in told.output, "colour is for terminals"

@@ -120,7 +120,7 @@ REPEATED = Verdict(
     "effect-repeated",
     "Effect repeated",
     "POST /charges ×2",
-    "POST /charges came about 2 times.",
+    "POST /charges happened 2 times.",
     {"effect": "POST /charges", "times": 2},
 )
 HOLDS = Verdict(
@@ -188,7 +188,7 @@ def test_a_rule_shows_its_pair_its_verdicts_and_its_trace(root: Path) -> None:
     for expected in (
         "− def charge (order):",
         "+ def charge (order , key ):",
-        "Effect repeated : POST /charges ×2 . POST /charges came about 2 times.",
+        "Effect repeated : POST /charges ×2 . POST /charges happened 2 times.",
         "The worker dies.",
         "Attempt 1 : worker 1, has nothing to replay",
         "Attempt 2 : worker 2, has 2 journal entries to replay",

@@ -70,7 +70,7 @@ def diagnose(trace: Trace, promise: Holds) -> Outcome:
 
 
 def _too_much(trace: Trace, promise: Holds) -> Outcome | None:
-    """What came about, was logged or was left more often than promised."""
+    """What happened, was logged or was left more often than promised."""
     for effect, times in trace.effect_counts().items():
         if effect not in promise.effects:
             return EffectUnwanted(effect)

@@ -50,7 +50,7 @@ class Holds:
         if not self.effects:
             return "Every call was answered as it should be."
         often = "exactly once" if set(self.effects.values()) <= {1} else "as often as it should"
-        return f"Every call was answered as it should be, and every effect came about {often}."
+        return f"Every call was answered as it should be, and every effect happened {often}."
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class EffectRepeated:
 
     @property
     def sentence(self) -> str:
-        return f"{self.effect} came about {self.times} times."
+        return f"{self.effect} happened {self.times} times."
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class EffectUnwanted:
 
     @property
     def sentence(self) -> str:
-        return f"{self.effect} came about, and should not have."
+        return f"{self.effect} happened, and should not have."
 
 
 @dataclass(frozen=True)

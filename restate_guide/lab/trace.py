@@ -135,14 +135,14 @@ class Effect:
     body: Json
     idempotency_key: str | None
     duplicate: bool
-    """Known by its key: received, but nothing came about."""
+    """Known by its key: received, but nothing happened."""
     invocation: str | None
     attempt: int | None
     line: int | None
     command: int | None
     """The step that sent it; None if it came straight from the handler's body."""
     failed: bool = False
-    """Refused: received, but nothing came about."""
+    """Refused: received, but nothing happened."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Trace:
     """What the server's tables answered at the end to what the guide's pages ask, by page."""
 
     def effect_counts(self) -> dict[str, int]:
-        """How often each effect came about.
+        """How often each effect happened.
 
         A request known by its key brings nothing about, and neither does a read, or one refused.
         """

@@ -43,7 +43,7 @@ class Mark:
     """What a step did: it wrote or read journal entries, or brought something about outside."""
 
     how: Literal[
-        "written", "read", "refused", "came about", "too often", "known", "failed", "logged"
+        "written", "read", "refused", "happened", "too often", "known", "failed", "logged"
     ]
     text: str
     """Indexes of journal entries, or how many of this effect there are by now."""
@@ -92,20 +92,20 @@ def stories(trace: Trace, promised: Mapping[str, int] | None = None) -> list[Sto
 
 
 class Counts:
-    """How often each effect came about so far, and each line was logged."""
+    """How often each effect happened so far, and each line was logged."""
 
     def __init__(self, promised: Mapping[str, int]) -> None:
         self._promised = promised
         self._counts: dict[str, int] = {}
         self._seen: set[tuple[str, str]] = set()
 
-    def once_more(self, name: str, how: Literal["came about", "logged"]) -> Mark:
+    def once_more(self, name: str, how: Literal["happened", "logged"]) -> Mark:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         too_often = count > self._promised.get(name, count)
         return Mark("too often" if too_often else how, str(count))
 
     def is_again(self, name: str, body: str) -> bool:
-        """Whether the same came about before, with the same body."""
+        """Whether the same happened before, with the same body."""
         known = (name, body) in self._seen
         self._seen.add((name, body))
         return known
@@ -328,7 +328,7 @@ class _Teller:
         if effect and effect.failed:
             words = (Code(name), *sent, *key, ": refused, nothing comes about")
             return Step("effect", words, lines_of(moment), Mark("failed", "–"))
-        mark = self._counts.once_more(name, "came about")
+        mark = self._counts.once_more(name, "happened")
         same = self._counts.is_again(name, compact(effect.body) if effect else "")
         nth = again(mark) if same else ()
         comma = "," if nth else ""
@@ -337,7 +337,7 @@ class _Teller:
 
     def _row(self, moment: Moment) -> Step:
         """A statement that changed rows; whether it is one too many, only the table tells."""
-        mark = self._counts.once_more(moment.text, "came about")
+        mark = self._counts.once_more(moment.text, "happened")
         return Step("effect", (Code(moment.text),), lines_of(moment), mark)
 
     def _operator(self, moment: Moment) -> Step:
