@@ -103,6 +103,12 @@ def test_all_words_have_to_be_there_in_any_order(table: Page) -> None:
     assert "0 of" in table.locator(".count").inner_text()
 
 
+@pytest.mark.parametrize("apostrophe", ["'", "’"])
+def test_an_apostrophe_is_found_however_it_is_written(table: Page, apostrophe: str) -> None:
+    table.get_by_label("Words").fill(f"don{apostrophe}t undo")
+    assert shown(table) == ["RDD504", "RDD507"]
+
+
 def test_columns_sort_up_and_down(table: Page) -> None:
     head = table.locator("thead th", has_text="Severity")
     order = ("critical", "high", "medium")

@@ -259,7 +259,7 @@ def test_an_order_that_is_cancelled_is_undone_whole(lab: Lab, slow: str) -> None
 
 
 @server
-def test_what_never_came_about_needs_no_undoing(lab: Lab) -> None:
+def test_what_never_happened_needs_no_undoing(lab: Lab) -> None:
     async def prove(lab: LabInProof) -> None:
         lab.outside.fail("PUT /charges/order-1", times=1, status=402)
         lab.outside.fail("DELETE /charges/order-1", times=1, status=404)

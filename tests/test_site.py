@@ -269,7 +269,8 @@ def test_every_page_has_a_title_and_a_description_of_its_own(site: Site) -> None
     assert all(len(words) > 40 for words in described)
     for rule, page in rule_pages(site):
         title = next(node.text for node in page if node.tag == "title")
-        assert title.startswith(f"{rule.id}: {rule.title.replace('`', '')} – ")
+        words = rule.title.replace("`", "").replace("'", "’")
+        assert title.startswith(f"{rule.id}: {words} – ")
 
 
 def test_pages_name_no_path_of_this_machine(site: Site) -> None:

@@ -34,7 +34,7 @@ def test_a_result_is_told_of_the_attempt_that_wrote_it() -> None:
         if any(" is done" in str(word) for word in step.words)
     ]
     assert len(done) == 2
-    assert "doesn't hold this result" in done[0] and "letter-2" not in done[0]
+    assert "doesn’t hold this result" in done[0] and "letter-2" not in done[0]
     assert "letter-2" in done[1]
 
 

@@ -151,7 +151,7 @@ def test_what_is_repeated_or_read_is_tied_to_where_it_came_from(page: Page, plai
         )
         story.locator("input").fill(str(at))
         story.locator(f".thread.{kind}").wait_for()  # it grows
-        assert story.locator(".origin .mark.came-about").count() == 1
+        assert story.locator(".origin .mark.took-effect").count() == 1
         story.locator("input").press("Home")
         assert not story.locator(".thread").is_visible()
         assert not rows.nth(at - 1).locator(".mark").is_visible(), "it has not come about yet"

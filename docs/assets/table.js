@@ -24,11 +24,13 @@
     made.append(...content);
     return made;
   };
-  const haystack = new Map(rows.map((row) => [row, `${row.textContent} ${row.dataset.words}`.toLowerCase()]));
+  // A keyboard writes ' where the page has ’.
+  const plain = (text) => text.toLowerCase().replaceAll("’", "'");
+  const haystack = new Map(rows.map((row) => [row, plain(`${row.textContent} ${row.dataset.words}`)]));
 
   // Every word has to be there, in any order.
   const matches = (row) => {
-    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = plain(state.q).split(/\s+/).filter(Boolean);
     if (!words.every((word) => haystack.get(row).includes(word))) return false;
     return Object.keys(FACETS).every((facet) => {
       const chosen = [...state.facets].filter(([key]) => key.startsWith(`${facet}:`));

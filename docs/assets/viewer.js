@@ -19,7 +19,7 @@
   // What a mark shows, without the words for those who can't see it.
   const marked = (mark) => mark.lastChild.textContent.trim();
 
-  const made = ".came-about, .too-often, .logged";
+  const made = ".took-effect, .too-often, .logged";
 
   // A step for each row: what it says, where it stands in the code, and where its thread begins,
   // that is the row that wrote the entry it reads, or brought about the same effect before.

@@ -44,8 +44,11 @@ def text(plain: str) -> str:
 
 
 def prose(sentence: str) -> list[Content]:
-    """A sentence in which `this` is code."""
-    return [el("code", piece) if at % 2 else piece for at, piece in enumerate(sentence.split("`"))]
+    """A sentence in which `this` is code, and quotes are set as those of the pages' own text."""
+    return [
+        el("code", piece) if at % 2 else re.sub('"([^"]*)"', r"“\1”", piece).replace("'", "’")
+        for at, piece in enumerate(sentence.split("`"))
+    ]
 
 
 def classes(*names: str | None) -> str | None:

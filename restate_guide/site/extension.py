@@ -55,8 +55,9 @@ PLACE = "guide-directive"
 UNSEARCHED, SEARCHED = "unsearched", "searched"
 """Comments around what search is to leave out, for who would rather not parse all of it."""
 
-AFTER_ATTRIBUTE_LISTS_BEFORE_CONTENTS = 7
-"""So nothing takes what stands in the evidence for Markdown, and headings get into the contents."""
+AFTER_QUOTES_BEFORE_CONTENTS = 5.5
+"""So nothing takes what stands in the evidence for Markdown, or sets its quotes as printers do, and
+headings get into the contents."""
 
 AFTER_CONTENTS = 1
 """Their extension knows no comments."""
@@ -77,9 +78,7 @@ class GuideExtension(Extension):
         root = Path(self.getConfig("root"))
         md.parser.blockprocessors.register(Directives(md.parser), "guide", 75)
         md.inlinePatterns.register(RuleLinks(root), "guide", 175)
-        md.treeprocessors.register(
-            Rendering(root, md), "guide", AFTER_ATTRIBUTE_LISTS_BEFORE_CONTENTS
-        )
+        md.treeprocessors.register(Rendering(root, md), "guide", AFTER_QUOTES_BEFORE_CONTENTS)
         md.treeprocessors.register(Fences(md), "guide-fences", AFTER_CONTENTS)
 
 

@@ -36,7 +36,7 @@ SPOKEN = {
     "written": "journal: writes entry",
     "read": "journal: reads",
     "refused": "journal: differs,",
-    "happened": "outside: number",
+    "took effect": "outside: number",
     "too often": "outside: too often, number",
     "known": "outside: known",
     "failed": "outside: refused",
@@ -328,7 +328,7 @@ def ledger(effects: Sequence[Effect], line: LineLink) -> Element:
             if effect.failed
             else "known by its key"
             if effect.duplicate
-            else "happened",
+            else "took effect",
         ]
         for number, effect in enumerate(effects, 1)
     ]

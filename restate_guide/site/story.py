@@ -43,7 +43,7 @@ class Mark:
     """What a step did: it wrote or read journal entries, or brought something about outside."""
 
     how: Literal[
-        "written", "read", "refused", "happened", "too often", "known", "failed", "logged"
+        "written", "read", "refused", "took effect", "too often", "known", "failed", "logged"
     ]
     text: str
     """Indexes of journal entries, or how many of this effect there are by now."""
@@ -99,7 +99,7 @@ class Counts:
         self._counts: dict[str, int] = {}
         self._seen: set[tuple[str, str]] = set()
 
-    def once_more(self, name: str, how: Literal["happened", "logged"]) -> Mark:
+    def once_more(self, name: str, how: Literal["took effect", "logged"]) -> Mark:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         too_often = count > self._promised.get(name, count)
         return Mark("too often" if too_often else how, str(count))
@@ -289,7 +289,7 @@ class _Teller:
     def _executed(self, moment: Moment, attempt: Attempt) -> Step:
         entry = self._results.get(moment.command)
         if entry and entry.attempt not in (None, attempt.number) and " failed: " not in moment.text:
-            words = (*named(moment), " is done; the journal doesn't hold this result")
+            words = (*named(moment), " is done; the journal doesn’t hold this result")
             return Step("step", words, lines_of(moment))
         mark = Mark("written", str(entry.index)) if entry else None
         if " failed: " in moment.text:
@@ -328,7 +328,7 @@ class _Teller:
         if effect and effect.failed:
             words = (Code(name), *sent, *key, ": refused, nothing comes about")
             return Step("effect", words, lines_of(moment), Mark("failed", "–"))
-        mark = self._counts.once_more(name, "happened")
+        mark = self._counts.once_more(name, "took effect")
         same = self._counts.is_again(name, compact(effect.body) if effect else "")
         nth = again(mark) if same else ()
         comma = "," if nth else ""
@@ -337,7 +337,7 @@ class _Teller:
 
     def _row(self, moment: Moment) -> Step:
         """A statement that changed rows; whether it is one too many, only the table tells."""
-        mark = self._counts.once_more(moment.text, "happened")
+        mark = self._counts.once_more(moment.text, "took effect")
         return Step("effect", (Code(moment.text),), lines_of(moment), mark)
 
     def _operator(self, moment: Moment) -> Step:

@@ -77,7 +77,7 @@ SEEN = {
         "keys are fast. Invocations are pending."
     ),
     "journal-grows": (
-        "An invocation's journal gets longer the longer it runs, and each attempt is sent all of it: "
+        "An invocation’s journal gets longer the longer it runs, and each attempt is sent all of it: "
         "every turn of a loop adds entries."
     ),
     "state-left": (
