@@ -157,6 +157,55 @@ def test_first_pause_is_cut_to_the_longest(lab: Lab, tmp_path: Path) -> None:
     assert max(first, second) < 10
 
 
+@pytest.mark.parametrize("pause", [0.2, 4.0])
+def test_longer_pauses_outlast_an_outage(lab: Lab, tmp_path: Path, pause: float) -> None:
+    """RDD504: the do's three tries are over within a second, those of some seconds are not."""
+    change = ("PAUSE = timedelta(seconds=0.2)", f"PAUSE = timedelta(seconds={pause})")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /invoices/ann", times=999)
+        enrolling = asyncio.create_task(in_proof.call("Courses/enrol", "ann"))
+        await asyncio.wait([enrolling], timeout=3.0)
+        in_proof.outside.unwell.clear()
+        await enrolling
+
+    do = changed(tmp_path, "errors/kill-skips-compensation/do", change)
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", prove, snippet=do).trace
+    assert trace.calls[0].status == (503 if pause < 1 else 200)
+
+
+def test_the_stack_trace_goes_to_the_ingress_and_the_text_to_a_service(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD504: of an invocation that was killed."""
+    caller = """school = restate.Service("School")
+
+
+@school.handler()
+async def admit(ctx: restate.Context, student: str) -> str:
+    try:
+        await ctx.service_call(enrol, student)
+    except restate.TerminalError as error:
+        return f"{error.status_code} {error.message} {error.metadata}"
+    return "admitted"
+
+
+app = restate.app([courses, school])"""
+    answers = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for target in ("School/admit", "Courses/enrol"):
+            in_proof.outside.fail("PUT /invoices/ann", times=9)
+            answers.append(await in_proof.call(target, "ann"))
+
+    change = ("app = restate.app([courses])", caller)
+    dont = changed(tmp_path, "errors/kill-skips-compensation/dont", change)
+    instead(lab, CHAPTER / "kill-skips-compensation", prove, snippet=dont)
+    told, answer = answers
+    assert told.startswith("500 ") and "/invoices/ann" in told and 'File "' not in told
+    assert 'File "' in answer["stacktrace"] and "/invoices/ann" in answer["message"]
+
+
 def test_invocation_under_way_is_paused_and_resumed_before_it_is_killed(lab: Lab) -> None:
     """RDD504: on the fixed code, which undoes."""
     target = "Courses/enrol"
