@@ -70,7 +70,7 @@ def _code(entry: Entry, variant: str) -> list[Element]:
         if line and line.number in code.heart(source)
     ]
     about, _, _ = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
-    return [el("p", about), listing(rule, variant, lines)]
+    return [el("p", prose(about)), listing(rule, variant, lines)]
 
 
 def _story(entry: Entry, variant: str) -> Element:
