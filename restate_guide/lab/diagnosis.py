@@ -98,7 +98,7 @@ def _failed(calls: Sequence[Call], promise: Holds) -> Outcome | None:
 
 
 def _missing(trace: Trace, promise: Holds) -> Outcome | None:
-    """What should have come about and did not, although every call was answered well."""
+    """What should have happened and did not, although every call was answered well."""
     counts, lines = trace.effect_counts(), trace.line_counts()
     missing = [
         *(effect for effect, times in promise.effects.items() if counts.get(effect, 0) < times),

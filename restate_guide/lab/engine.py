@@ -311,7 +311,7 @@ class Lab:
         await self._first_of({self._workers.failed}, seconds)
 
     async def until_any(self, *waits: Coroutine[Any, Any, Any]) -> None:
-        """Waits until one of several things has come about, and gives up waiting for the others."""
+        """Waits until one of several things has happened, and gives up waiting for the others."""
         waiting = [asyncio.create_task(wait) for wait in waits]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -75,7 +75,7 @@ class Outside:
         return event
 
     def fail(self, effect: str, *, times: int, status: int = 503, after: int = 0) -> None:
-        """Has requests refused with this status, so many `after` the next; nothing comes about."""
+        """Has requests refused with this status, so many `after` the next; nothing happens."""
         self.unwell[effect] = [0] * after + [status] * times
 
     def in_order(self, *effects: str) -> None:

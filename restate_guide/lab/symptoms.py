@@ -179,7 +179,7 @@ class EffectUnwanted:
 
 @dataclass(frozen=True)
 class EffectMissing:
-    """An effect that should have come about never did, and nothing says so."""
+    """An effect that should have happened never did, and nothing says so."""
 
     kind: ClassVar[str] = "effect-missing"
     title: ClassVar[str] = "Effect missing"

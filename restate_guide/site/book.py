@@ -26,7 +26,7 @@ class Entry:
 
     @property
     def promised(self) -> Mapping[str, int]:
-        """How often each effect and each log line may come about, as the do's verdict has it."""
+        """How often each effect and each log line may happen, as the do's verdict has it."""
         values = self.evidence.do.verdict.values
         return {**values.get("effects", {}), **values.get("lines", {})}
 

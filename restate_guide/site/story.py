@@ -82,7 +82,7 @@ def stories(trace: Trace, promised: Mapping[str, int] | None = None) -> list[Sto
     """The story of each invocation.
 
     Args:
-        promised: how often each effect and each log line may come about; others may at will.
+        promised: how often each effect and each log line may happen; others may at will.
     """
     counts = Counts(promised or {})
     return [
@@ -326,7 +326,7 @@ class _Teller:
             words: Words = (Code(name), *sent, *key, ": known, and not done again")
             return Step("effect", words, lines_of(moment), Mark("known", "–"))
         if effect and effect.failed:
-            words = (Code(name), *sent, *key, ": refused, nothing comes about")
+            words = (Code(name), *sent, *key, ": refused, nothing happens")
             return Step("effect", words, lines_of(moment), Mark("failed", "–"))
         mark = self._counts.once_more(name, "took effect")
         same = self._counts.is_again(name, compact(effect.body) if effect else "")
@@ -532,7 +532,7 @@ def is_eager(entry: Entry) -> bool:
 
 
 def again(mark: Mark) -> Words:
-    """For what comes about more often than it may: the how manieth time it is."""
+    """For what happens more often than it may: which time it is, as in "for the second time"."""
     if mark.how != "too often":
         return ()
     return (f" for the {ORDINALS.get(int(mark.text), f'{mark.text}th')} time",)
