@@ -530,7 +530,7 @@ def main(
 
     Args:
         attribute: name of the ASGI application in it, as a rule `app`.
-        number: the how manieth worker of its run this is, from 1.
+        number: which worker of its run this is, counted from 1.
         listener: file descriptor of the listening socket, which outlives the worker.
         crash: the point at which to die; see `Recorder.crash_if`.
     """
