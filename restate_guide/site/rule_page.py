@@ -111,7 +111,9 @@ def sources(names: Sequence[str]) -> str:
     if tables:
         said.append(f"table{'s' * (len(tables) > 1)} {', '.join(tables)} of the original Go guide")
     if prompts:
-        said.append(f"its prompt{'s' * (len(prompts) > 1)} {', '.join(prompts)}")
+        whose = "" if tables else " of the original Go guide"
+        its = "its " if tables else ""
+        said.append(f"{its}prompt{'s' * (len(prompts) > 1)} {', '.join(prompts)}{whose}")
     if "py" in names:
         said.append("what Python code gets wrong")
     return "; ".join(said)
