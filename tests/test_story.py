@@ -13,10 +13,9 @@ from restate_guide.site.story import Mark, Story, stories
 
 
 def told(rule: str, variant: str) -> Story:
-    """The story of the only invocation."""
+    """The story of the first invocation."""
     found = read(ROOT / "snippets" / rule / "evidence.json")
-    (story,) = stories(getattr(found, variant).trace)
-    return story
+    return stories(getattr(found, variant).trace)[0]
 
 
 def test_only_the_last_try_writes_the_failure_of_a_step() -> None:
@@ -36,6 +35,20 @@ def test_a_result_is_told_of_the_attempt_that_wrote_it() -> None:
     assert len(done) == 2
     assert "doesn’t hold this result" in done[0] and "letter-2" not in done[0]
     assert "letter-2" in done[1]
+
+
+def test_a_command_after_the_output_is_refused() -> None:
+    """RDD312, RDD409: what a context is asked for when its handler has returned."""
+    for rule, command in (
+        ("communication/context-outside-a-handler", "OneWayCall"),
+        ("concurrency/task-outlives-handler", "mail"),
+    ):
+        (attempt,) = told(rule, "dont").attempts
+        output, late = attempt.steps[-2:]
+        assert output.kind == "end" and not output.lines
+        assert late.kind == "harm" and late.mark is None
+        assert command in str(late.words), late.words
+        assert late.words[-1] == " is refused: the attempt is over"
 
 
 def test_a_cause_speaks_of_code_that_stands_in_the_dont() -> None:

@@ -194,7 +194,10 @@ class RecordingVM(VMWrapper):
         return invocation
 
     def issue(self, kind: str, name: str, run: Callable[[], Any], detail: str = "") -> Any:
-        """Reports a command, then hands it to the core."""
+        """Reports a command, then hands it to the core.
+
+        The output is the SDK's to write: a line on the stack would be of what wraps the app.
+        """
         command = self.next_command
         self.next_command += 1
         self.say(
@@ -202,7 +205,7 @@ class RecordingVM(VMWrapper):
             command=command,
             type=kind,
             name=name,
-            line=line_in(self.recorder.snippet),
+            line=None if kind == "Output" else line_in(self.recorder.snippet),
             step=current_step.get(),
             replayed=self.is_replaying(),
             detail=detail,

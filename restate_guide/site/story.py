@@ -168,12 +168,16 @@ class _Teller:
             yield from self._sent_past_the_server()
         moments = list(attempt.moments)
         self._refused = False
+        over = False
         effects = self._effects_of(attempt)
         while moments:
             moment, after = moments.pop(0), moments
             match moment.what:
                 case "command" if moment.text.startswith("Output"):
                     pass  # told with the moment "output"
+                case "command" if over:
+                    refused = (*named(moment), " is refused: the attempt is over")
+                    yield Step("harm", refused, lines_of(moment))
                 case "command":
                     yield self._command(moment, after)
                 case "executing":
@@ -196,6 +200,7 @@ class _Teller:
                 case "error":
                     yield self._error(moment, attempt)
                 case "output":
+                    over = True
                     yield self._output(moment, attempt)
                     yield from self._never_ran()
                     if self._refusal and self._lost(attempt):

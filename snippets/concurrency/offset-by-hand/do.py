@@ -1,4 +1,4 @@
-"""Reminds of an appointment at the time that the caller names, read off Restate's clock."""
+"""Reminds of an appointment at the time that the caller names, by a clock read once."""
 
 import os
 from datetime import timedelta

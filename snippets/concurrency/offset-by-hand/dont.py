@@ -1,4 +1,4 @@
-"""Reminds of an appointment at the time that the caller names, read off the worker's clock."""
+"""Reminds of an appointment at the time that the caller names, by a clock read at each try."""
 
 import os
 import time

@@ -13,7 +13,7 @@ EXPECTED = {
 }
 ASIDES = {
     "plain-function": Aside(
-        "A lambda round a plain function is fine.",
+        "A lambda round a plain function that returns a text is fine.",
         snippet="plain_function",
         stimulus=PLAIN,
         outcome=SENT,

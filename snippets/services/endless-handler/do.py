@@ -14,7 +14,10 @@ digests = restate.Service("Digests")
 
 def mail(customer: str) -> bool:
     response = httpx.post(f"{API_URL}/digests", json={"to": customer})
-    return response.status_code != 410  # unsubscribed
+    if response.status_code == 410:  # unsubscribed
+        return False
+    response.raise_for_status()
+    return True
 
 
 @digests.handler()
