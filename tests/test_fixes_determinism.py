@@ -30,6 +30,7 @@ from restate_guide.lab import (
     PLAIN,
     REPLAY_EVERY_AWAIT,
     Holds,
+    RetriedUntilPaused,
     Stimulus,
     crash_after_step,
     load,
@@ -120,6 +121,26 @@ def test_what_a_lambda_paused_resumes_on_the_fixed_code(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "coroutine-from-lambda", fix).trace
     assert trace.effect_counts() == {"POST /emails": 1}
+
+
+def test_model_that_a_lambda_returns_is_not_recognised(lab: Lab, tmp_path: Path) -> None:
+    """RDD116: nor turned into JSON, whatever the plain function inside is said to return."""
+    snippet = changed(
+        tmp_path,
+        "determinism/coroutine-from-lambda/plain_function",
+        ("import restate\n", "import pydantic\nimport restate\n"),
+        ("def send_email(", "class Mail(pydantic.BaseModel):\n    id: str\n\n\ndef send_email("),
+        ("(address: str) -> str:", "(address: str) -> Mail:"),
+        ('return str(response.raise_for_status().json()["id"])', "return Mail(id='email-1')"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Accounts/welcome/send", "ada@example.com")
+        await until_status(in_proof, "Accounts/welcome", "paused")
+
+    outcome = instead(lab, CHAPTER / "coroutine-from-lambda", prove, PLAIN, snippet).outcome
+    assert isinstance(outcome, RetriedUntilPaused), outcome
+    assert "Object of type Mail is not JSON serializable" in outcome.error
 
 
 def test_mismatch_of_a_cache_resumes_on_the_fixed_code(lab: Lab) -> None:
@@ -595,6 +616,39 @@ async def build("""
         assert await in_proof.call("Reports/build", "may") == "[1, 2, 3]"
 
     instead(lab, CHAPTER / "blocking-the-event-loop", prove, PLAIN, snippet)
+
+
+def test_filter_drops_what_a_task_from_the_replay_logs(lab: Lab, tmp_path: Path) -> None:
+    """RDD110: also when the handler is past the replay, and logs again."""
+    snippet = changed(
+        tmp_path,
+        "determinism/child-logger-escapes-filter/do",
+        ("import logging\n", "import asyncio\nimport logging\n"),
+        (
+            "@checkout.handler()\n",
+            "async def report(charged: asyncio.Event) -> None:\n"
+            "    await charged.wait()\n"
+            '    logger.info("the task")\n\n\n'
+            "@checkout.handler()\n",
+        ),
+        (
+            '    return await ctx.run_typed("charge", charge, cents=total(items))\n',
+            "    charged = asyncio.Event()\n"
+            "    task = asyncio.create_task(report(charged))\n"
+            '    number = await ctx.run_typed("charge", charge, cents=total(items))\n'
+            "    charged.set()\n"
+            "    await task\n"
+            '    logger.info("the handler")\n'
+            "    return number\n",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Checkout/pay", ["tea"])
+
+    trace = instead(lab, CHAPTER / "child-logger-escapes-filter", prove, LATE_REPLAY, snippet).trace
+    lines = trace.line_counts()
+    assert (lines["the handler"], lines["the task"]) == (2, 1), lines
 
 
 def test_handler_of_a_named_logger_needs_the_filter_too() -> None:

@@ -439,6 +439,43 @@ def test_bare_except_refunds_when_the_connection_is_lost(lab: Lab) -> None:
     assert "refund" not in {entry.name for entry in meal.journal if "Run" in entry.type}
 
 
+def test_attempt_that_ends_cancels_an_async_step(lab: Lab, tmp_path: Path) -> None:
+    """RDD507: a bare except in the step catches that, and the next attempt executes it again."""
+    snippet = changed(
+        tmp_path,
+        "errors/bare-except/do",
+        ("import os\n", "import asyncio\nimport os\n"),
+        (
+            "@meals.handler()\n",
+            "async def courier(order: str, key: str) -> str:\n"
+            "    try:\n"
+            '        return await asyncio.to_thread(post, "couriers", order, key)\n'
+            "    except BaseException as ended:\n"
+            '        post("seen", type(ended).__name__, key)\n'
+            "        raise\n\n\n"
+            "@meals.handler()\n",
+        ),
+        (
+            '"courier", post, what="couriers", order=order, key=f"{key}-courier"\n',
+            '"courier", courier, order=order, key=f"{key}-courier"\n',
+        ),
+    )
+
+    async def restart(in_proof: LabInProof) -> None:
+        answer = in_proof.outside.hold("POST /couriers", at_most=20.0)
+        await in_proof.call("Meals/buy/send", "order-1")
+        await in_proof.until_effect("POST /couriers")
+        await in_proof.restart_server()
+        await in_proof.until_effect("POST /seen")
+        await in_proof.until_effect("POST /couriers", times=2)
+        answer.set()
+        await in_proof.until_row("select id from sys_invocation where status = 'completed'")
+        seen = [each.body["order"] for each in in_proof.outside.ledger if "/seen" in each.effect]
+        assert seen == ["CancelledError"]
+
+    instead(lab, CHAPTER / "bare-except", restart, PLAIN, snippet)
+
+
 def test_lost_connection_is_an_exception(lab: Lab) -> None:
     """RDD509: the server restarts during the sleep, nobody cancels, and the don't charges at once."""
 

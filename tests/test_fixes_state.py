@@ -285,7 +285,7 @@ def test_message_of_an_earlier_hold_frees_nothing(lab: Lab) -> None:
 @pytest.mark.parametrize("way", ["cancel", "yes", "no"])
 def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
     """RDD205: by a cancel of whoever holds it, or by the answer; a deployment alone frees nothing."""
-    locked, _ = queries("RDD205")
+    locked, answered = queries("RDD205")
 
     async def prove(in_proof: LabInProof) -> None:
         ann = asyncio.create_task(in_proof.call("Purchases/buy", 900))
@@ -303,6 +303,8 @@ def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
             reply_to = in_proof.outside.ledger[0].body["reply_to"]
             await in_proof.resolve_awakeable(reply_to, way)
         await asyncio.gather(ann, bob)
+        found = [row["target"] for row in await in_proof.query(answered)]
+        assert found == ([] if way == "cancel" else ["Budgets/sales/spend"])
 
     calls = run(lab, "awakeable-in-exclusive-handler", prove).trace.calls
     expected = {"cancel": (409, 20), "yes": (200, 920), "no": (403, 20)}
