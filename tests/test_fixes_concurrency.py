@@ -201,6 +201,8 @@ def test_a_step_that_lost_when_its_handler_has_ended(
         in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
         road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
         assert await in_proof.call("Parcels/send") == "shipment-1 goes by rail"
+        if not ends:
+            await in_proof.until_still(0.3)  # the answer can come before the attempt's end does
         road.set()
         if ends:
             await in_proof.until_effect("POST /answers/road")
@@ -241,6 +243,8 @@ def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: 
         asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
         await in_proof.resolve_awakeable(asked["POST /offers/red"], "none")
         assert (await call)["message"] == "no car"
+        if caught:
+            await in_proof.until_all_completed()  # the answer can come before the cancel does
         await in_proof.resolve_awakeable(asked["POST /offers/blue"], "bob")
         await in_proof.until_all_completed()
 
