@@ -100,7 +100,7 @@ def test_cancel_is_undone_like_a_failure(lab: Lab) -> None:
     """RDD503: the room is freed; the deposit that was under way is paid."""
 
     async def cancel(in_proof: LabInProof) -> None:
-        paying = in_proof.outside.hold("POST /deposits", at_most=5.0)
+        paying = in_proof.outside.hold("POST /deposits", at_most=20.0)
         booking = asyncio.create_task(in_proof.call("Hotel/book", "ann"))
         await in_proof.until_effect("POST /deposits")
         assert await in_proof.operate("cancel", "Hotel/book") == 202
