@@ -212,10 +212,11 @@ def test_invocation_under_way_is_paused_and_resumed_before_it_is_killed(lab: Lab
 
     async def rescue(in_proof: LabInProof) -> None:
         in_proof.outside.fail("PUT /invoices/ann", times=9)
-        first = in_proof.outside.hold("PUT /invoices/ann", at_most=5.0)
+        first = in_proof.outside.hold("PUT /invoices/ann", at_most=20.0)
         enrolling = asyncio.create_task(in_proof.call(target, "ann"))
         await in_proof.until_effect("PUT /invoices/ann")
         assert await in_proof.operate("pause", target) == 202
+        await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
         first.set()
         await until_status(in_proof, target, "paused")
         await in_proof.deploy("do")
@@ -640,7 +641,7 @@ def test_count_of_the_tries_begins_anew(lab: Lab, how: str) -> None:
 
     async def begin_anew(in_proof: LabInProof) -> None:
         in_proof.outside.answers[debit] = {"status": "returned"}
-        first = in_proof.outside.hold(debit, at_most=5.0)
+        first = in_proof.outside.hold(debit, at_most=20.0)
         await in_proof.call("Members/collect/send", "ann")
         await in_proof.until_effect(debit)
         if how == "the server restarts":
@@ -648,6 +649,7 @@ def test_count_of_the_tries_begins_anew(lab: Lab, how: str) -> None:
             first.set()
         else:
             await in_proof.operate("pause", "Members/collect")
+            await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
             first.set()
             await until_status(in_proof, "Members/collect", "paused")
             assert await in_proof.operate("resume", "Members/collect") == 200

@@ -85,7 +85,7 @@ def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None
     """RDD602: by the admin API; what the code says holds again once it is registered."""
 
     async def close(in_proof: LabInProof) -> None:
-        paying = in_proof.outside.hold("POST /refunds/order-3", at_most=5.0)
+        paying = in_proof.outside.hold("POST /refunds/order-3", at_most=20.0)
         begun = asyncio.create_task(in_proof.call("Refunds/refund", "order-3"))
         await in_proof.until_effect("POST /refunds/order-3")
         await in_proof.admin("PATCH", "/services/Refunds", {"public": False})
@@ -106,7 +106,7 @@ def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:
     kept: dict[str, str] = {}
 
     async def set_and_look(in_proof: LabInProof) -> None:
-        paying = in_proof.outside.hold("POST /transfers", at_most=5.0)
+        paying = in_proof.outside.hold("POST /transfers", at_most=20.0)
         before = asyncio.create_task(in_proof.call("Payouts/pay", idempotency_key="before"))
         await in_proof.until_effect("POST /transfers")
         await in_proof.admin("PATCH", "/services/Payouts", {"idempotency_retention": "7d"})

@@ -14,7 +14,7 @@ EXPECTED = {
 
 async def prove(lab: Lab) -> None:
     edge = await lab.serve("edge")
-    release = lab.outside.hold("POST /debits", at_most=4.0)
+    release = lab.outside.hold("POST /debits", at_most=20.0)
     first = asyncio.create_task(lab.post(edge, "/pledges/pledge-1"))
     await lab.until_effect("POST /debits")
     first.cancel()

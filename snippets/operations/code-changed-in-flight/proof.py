@@ -20,7 +20,7 @@ async def prove(lab: Lab) -> None:
 
 async def beside(lab: Lab) -> None:
     """The don't gets an address of its own, and another order comes."""
-    shipping = lab.outside.hold(SHIPPED, at_most=4.0)
+    shipping = lab.outside.hold(SHIPPED, at_most=20.0)
     first = asyncio.create_task(lab.call("Orders/place", "order-1"))
     await lab.until_row(ASLEEP)
     await lab.deploy("dont")

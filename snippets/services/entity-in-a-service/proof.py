@@ -16,7 +16,7 @@ EXPECTED = {
 
 async def prove(lab: Lab) -> None:
     lab.outside.answers[READ] = 100
-    release = lab.outside.hold(READ, at_most=5.0)
+    release = lab.outside.hold(READ, at_most=20.0)
     first = asyncio.create_task(lab.call("Orders/pay", "ann"))
     await lab.until_effect(READ)
     second = asyncio.create_task(lab.call("Orders/pay", "ann"))
