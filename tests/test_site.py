@@ -178,14 +178,14 @@ def shows(rule: Rule, run: Node, observed: Observed) -> None:
 
 
 def test_a_rule_names_others_with_its_symptom_and_the_nearest_first(site: Site) -> None:
-    chapters = list(catalogue.CHAPTERS)
+    chapters, rules = list(catalogue.CHAPTERS), catalogue.rules()
     for rule, page in rule_pages(site):
         (colophon,) = page.all("colophon")
         rows = [row for row in colophon if row.tag == "div" and "Same symptom" in row.words]
         named = [node.words for row in rows for node in row.all("rule-link")]
         alike = {
             other.id: abs(chapters.index(other.chapter) - chapters.index(rule.chapter))
-            for other in catalogue.rules()
+            for other in rules
             if other.symptom == rule.symptom and other.id not in (rule.id, *rule.related)
         }
         ids = [words.split()[0] for words in named]
