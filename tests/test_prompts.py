@@ -288,6 +288,25 @@ def test_a_mail_that_is_refused_undoes_no_order(lab: Lab) -> None:
 
 
 @server
+def test_a_callback_that_is_journaled_before_the_limit(lab: Lab, tmp_path: Path) -> None:
+    """The worker is killed all the same: it has begun to wait when the callback comes to it."""
+    waits = "    match await restate.select("
+    busy = (waits, f"    time.sleep(1.0)\n{waits}"), ("import os\n", "import os\nimport time\n")
+    snippet = changed(tmp_path, "prompts/checkout", *busy)
+
+    async def prove(lab: LabInProof) -> None:
+        paying = asyncio.create_task(lab.call("Checkout/pay", "order-1"))
+        await lab.until_row("select id from sys_journal where entry_type = 'Notification: Run'")
+        await lab.resolve_awakeable(lab.outside.ledger[0].body["callback"], "receipt-7")
+        await paying
+
+    result = run(lab, snippet, prove, LATE_REPLAY)
+    assert answers(result) == ["paid: receipt-7"]
+    killed, replayed = result.trace.invocations[0].attempts
+    assert (killed.ends, replayed.known_entries) == ("killed", 5)
+
+
+@server
 @replayed
 def test_a_payment_is_called_back(lab: Lab, stimulus: Stimulus) -> None:
     async def prove(lab: LabInProof) -> None:

@@ -630,9 +630,10 @@ async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> N
     while not (sleep := await server.query(f"{journal} and entry_type = 'Command: Sleep'")):
         await asyncio.sleep(POLL)
     if stimulus.crash_at.get("when") == "over":
-        # The sleep's end as a rule; a cancel or another result may come before it.
+        # The sleep's end as a rule; a cancel or another result may come before it. One that the
+        # server journaled before it heard of the sleep is told by the worker alone.
         came = f"entry_type like 'Notification: %' and index > {sleep[0]['index']}"
-        while not await server.query(f"{journal} and {came}"):
+        while not (crew.woken or await server.query(f"{journal} and {came}")):
             await asyncio.sleep(POLL)
         # Suspended in its sleep, it is begun anew; whether before the kill is not left to chance.
         await crew.until(

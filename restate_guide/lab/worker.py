@@ -184,6 +184,7 @@ class RecordingVM(VMWrapper):
     def stay_asleep(self) -> None:
         """Where the stimulus says so, a sleep never ends in this worker."""
         if self.recorder.crash.get("in") == "sleep":
+            self.say("woken")
             threading.Event().wait()  # the lab is about to kill us
 
     def sys_input(self) -> Any:

@@ -45,6 +45,8 @@ class Workers:
         self.attempts: list[AttemptReports] = []
         self.asleep: list[str] = []
         """Invocations that wait in a durable sleep, or have."""
+        self.woken = False
+        """Whether something came to a worker in a sleep, and it waits to be killed."""
         self.changed = asyncio.Condition()
         """Notified whenever something was heard."""
         self.heard_at = time.monotonic()
@@ -226,6 +228,9 @@ class Workers:
         attempt = found
         if report["report"] == "asleep":
             self.asleep.append(attempt.invocation)
+            return
+        if report["report"] == "woken":
+            self.woken = True
             return
         if report["report"] == "finished":
             attempt.end(Moment("cut off"))
