@@ -112,6 +112,20 @@ def test_saga_does_not_undo_on_a_hiccup(lab: Lab) -> None:
 
 
 @server
+def test_saga_undoes_for_a_declined_card(lab: Lab) -> None:
+    """At once: the bank is asked once, and the caller is told."""
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail("POST /charges", times=1, status=402)
+        lab.outside.fail("POST /refunds", times=1, status=404)  # no such charge
+        await lab.call("Tickets/buy", "ann")
+
+    result = run(lab, FOLDER / "tickets.py", prove)
+    assert (answer(result)["code"], message(result)) == (402, "the card was declined")
+    assert result.trace.rows["seats"] == []
+
+
+@server
 def test_saga_undoes_a_step_that_failed_for_good(lab: Lab, tmp_path: Path) -> None:
     """It may have acted before: so it was registered first."""
     beside(tmp_path, "saga")
@@ -364,6 +378,17 @@ def test_fan_out_gives_results_in_order(lab: Lab, target: str, stimulus: Stimulu
 
 
 @server
+@pytest.mark.parametrize("target", ["Quotes/compare", "Quotes/compare_all"])
+def test_fan_out_takes_a_generator(lab: Lab, tmp_path: Path, target: str) -> None:
+    """The types forbid it; whoever has no checker loses no result."""
+    beside(tmp_path, "fan_out")
+    name = "fan_out" if target == "Quotes/compare" else "fan_out_fail_fast"
+    calls = "ctx.service_call(quote, name) for name in names"
+    snippet = changed(tmp_path, "recipes/quotes", (f"{name}([{calls}])", f"{name}({calls})"))
+    assert answer(run(lab, snippet, priced({"sea": 40, "road": 60}, target))) == [40, 60]
+
+
+@server
 @pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=lambda s: s.mode)
 def test_fan_out_fail_fast_cancels_the_rest(lab: Lab, stimulus: Stimulus) -> None:
     """Air would sleep for 30 seconds, and then book."""
@@ -435,10 +460,11 @@ def test_race_with_timeout_gives_what_comes_in_time(lab: Lab, stimulus: Stimulus
 
 
 @server
+@pytest.mark.parametrize("limit", [0.3, -1.0])
 @pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=lambda s: s.mode)
-def test_race_with_timeout_cancels_who_is_late(lab: Lab, stimulus: Stimulus) -> None:
+def test_race_with_timeout_cancels_who_is_late(lab: Lab, stimulus: Stimulus, limit: float) -> None:
     async def prove(lab: LabInProof) -> None:
-        await lab.call("Reminders/ask", [20.0, 0.3])
+        await lab.call("Reminders/ask", [20.0, limit])
         await lab.until_all_completed()
 
     result = run(lab, FOLDER / "reminders.py", prove, stimulus)
@@ -536,6 +562,35 @@ def test_what_the_guards_do_not_see_hangs(
     result = run(lab, snippet, prove, env=STRICT)
     assert result.trace.failures() == []
     assert {i.result["failure"] for i in result.trace.invocations if i.result} <= {"killed"}
+
+
+@server
+@pytest.mark.parametrize(
+    ("target", "body", "written", "instead", "right"),
+    [
+        (
+            "Account/ann/note",
+            "tea",
+            'ctx.run_typed("note", lambda: ctx.set("note", what))',
+            'ctx.run_typed("note", lambda options: None, options=what)',
+            "",
+        ),
+        (
+            "Account/ann/look",
+            None,
+            "return await ctx.object_call(total, key=ctx.key(), arg=None)",
+            'return int(await ctx.generic_call("Account", "add", b"5", "bob", "key-1"))',
+            5,
+        ),
+    ],
+    ids=["a step's argument called options", "a key by position"],
+)
+def test_guards_pass_on_what_they_are_given(
+    lab: Lab, tmp_path: Path, target: str, body: Any, written: str, instead: str, right: Any
+) -> None:
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    snippet = changed(tmp_path, "recipes/accounts", (written, instead))
+    assert answer(run(lab, snippet, calling(target, body), env=STRICT)) == right
 
 
 @server
@@ -652,9 +707,11 @@ def test_idempotency_key_refuses_time_and_chance(
     keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
     with pytest.raises(keys.UnstableKey, match="order="):
         keys.idempotency_key("charge", order=value)
-    assert quote(str(value), safe="") in keys.idempotency_key(
-        "charge", known=["order"], order=value
-    )
+    for known in (["order"], "order"):
+        key = keys.idempotency_key("charge", known=known, order=value)
+        assert quote(str(value), safe="") in key
+    with pytest.raises(keys.UnstableKey):
+        keys.idempotency_key("charge", known="order_number", order=value)
 
 
 @pytest.mark.parametrize("value", ["order-1764000000", 4711, "0000012345", "2026-11", "ann"])
@@ -678,7 +735,7 @@ def test_idempotency_keys_of_two_events_differ_whatever_is_in_their_fields(
 
 def test_idempotency_key_without_fields_is_refused(recipes: Callable[..., ModuleType]) -> None:
     keys = recipes("idempotency_key", RESTATE_GUARDS="off")
-    for fields in ({}, {"order": ""}):
+    for fields in ({}, {"order": ""}, {"order": None}):
         with pytest.raises(ValueError, match="the same for all"):
             keys.idempotency_key("charge", **fields)
 

@@ -26,6 +26,7 @@ async def total(ctx: restate.ObjectSharedContext) -> int:
 
 @account.handler()
 async def add_twice(ctx: restate.ObjectContext, key: str) -> int:
+    """A mistake where the key is its own."""
     await ctx.object_call(add, key=key, arg=1)
     return await ctx.object_call(add, key=key, arg=1)
 
@@ -37,11 +38,13 @@ async def look(ctx: restate.ObjectContext) -> int:
 
 @account.handler()
 async def note(ctx: restate.ObjectContext, what: str) -> None:
+    """A mistake: the run guard finds it."""
     await ctx.run_typed("note", lambda: ctx.set("note", what))
 
 
 @strict.handler()
 async def again(ctx: restate.ObjectContext) -> None:
+    """A mistake: the self-call guard finds it."""
     await ctx.object_call(again, key=ctx.key(), arg=None)
 
 

@@ -21,8 +21,7 @@ async def fan_out(futures: Sequence[restate.RestateDurableFuture[T]]) -> list[T]
         restate.TerminalError: of the first future, in that order, that failed for good; once
             all have ended.
     """
-    await restate.gather(*futures)
-    return [await future for future in futures]
+    return [await future for future in await restate.gather(*futures)]
 
 
 async def fan_out_fail_fast(
@@ -41,6 +40,7 @@ async def fan_out_fail_fast(
     Raises:
         restate.TerminalError: of the first that failed for good.
     """
+    futures = list(futures)
     left = list(futures)
     async for future in restate.as_completed(*futures):
         left.remove(future)

@@ -38,10 +38,11 @@ def idempotency_key(
         ValueError: there is no field, or an empty one: the key would be shared. In a handler
             either is retried until the invocation is paused.
     """
-    if not fields or not all(str(value) for value in fields.values()):
+    if not fields or any(value in (None, "") for value in fields.values()):
         raise ValueError(f"{event}: a key without fields would be the same for all.")
+    stable = {known} if isinstance(known, str) else set(known)
     for name, value in fields.items():
-        if name in known:
+        if name in stable:
             continue
         for pattern, what in (
             (SECONDS, "a time"),

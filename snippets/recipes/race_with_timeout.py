@@ -15,12 +15,13 @@ async def race_with_timeout(
 
     Args:
         future: of the SDK, started and not awaited: a call, an awakeable, a promise's value.
-        limit: the time goes on while no worker runs.
+        limit: the time goes on while no worker runs. Below zero, it is over at once.
 
     Raises:
         restate.TerminalError: with status 408, when the time is over; or the future's own.
     """
-    match await restate.select(result=future, timeout=ctx.sleep(limit)):
+    timer = ctx.sleep(max(limit, timedelta(0)))
+    match await restate.select(result=future, timeout=timer):
         case ["result", value]:
             result: T = value
             return result

@@ -60,10 +60,10 @@ def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
                 )
             )
         if name in ("run", "run_typed"):
-            called = inspect.signature(method).bind(*args, **kwargs)
-            given = called.arguments
-            given["action"] = _marked(given["name"], given["action"])
-            return method(*called.args, **called.kwargs)
+            # `run` takes both by keyword, too; a step's own argument may be called `options`.
+            given = [*args, *(kwargs.pop(k) for k in ("name", "action")[len(args) :])]
+            given[1] = _marked(given[0], given[1])
+            return method(*given, **kwargs)
         return method(*args, **kwargs)
 
     return guarded

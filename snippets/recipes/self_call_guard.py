@@ -70,9 +70,14 @@ def _guard(mistake: Callable[[str], Exception]) -> None:
 
     @functools.wraps(generic_call)
     def guarded_generic(
-        service: str, handler: str, arg: bytes, key: str | None = None, **kwargs: Any
+        service: str,
+        handler: str,
+        arg: bytes,
+        key: str | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
         refuse(service, key, handler)
-        return generic_call(service, handler, arg, key, **kwargs)
+        return generic_call(service, handler, arg, key, *args, **kwargs)
 
     context.object_call, context.generic_call = guarded_call, guarded_generic

@@ -31,6 +31,8 @@ def release(buyer: str, key: str) -> None:
 def charge(buyer: str, key: str) -> str:
     url, headers = f"{API_URL}/charges", {"idempotency-key": key}
     response = httpx.post(url, json={"buyer": buyer}, headers=headers)
+    if response.status_code == 402:
+        raise restate.TerminalError("the card was declined", status_code=402)
     return str(response.raise_for_status().json()["id"])
 
 
@@ -44,6 +46,7 @@ def refund(buyer: str, key: str) -> None:
 
 
 def send(buyer: str) -> None:
+    """Fails always, so that there is something to undo."""
     raise restate.TerminalError("the printer is gone", status_code=410)
 
 
