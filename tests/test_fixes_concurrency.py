@@ -215,6 +215,65 @@ def test_a_step_that_lost_when_its_handler_has_ended(
     assert len(results) == 2  # the railway's offer, and the shipment
 
 
+@pytest.mark.parametrize(("late", "winner"), [(False, "rail"), (True, "road")])
+def test_of_two_that_have_ended_the_one_named_first_wins(
+    lab: Lab, tmp_path: Path, late: bool, winner: str
+) -> None:
+    """RDD403: the journal's order tells only what ends while `restate.select` waits."""
+    selecting = "    _, first = await restate.select"
+    sleeping = "    await ctx.sleep(timedelta(seconds=1.5))\n"
+    offer = (
+        "@parcels.handler()\n"
+        "async def offer(ctx: restate.Context, carrier: str) -> str:\n"
+        '    return await ctx.run_typed("ask", ask, carrier=carrier)\n\n\n'
+    )
+    snippet = changed(
+        tmp_path,
+        "concurrency/first-completed/do",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ("@parcels.handler()\nasync def send", f"{offer}@parcels.handler()\nasync def send"),
+        ('ctx.run_typed("ask road", ask, carrier="road")', 'ctx.service_call(offer, "road")'),
+        ('ctx.run_typed("ask rail", ask, carrier="rail")', 'ctx.service_call(offer, "rail")'),
+        (selecting, sleeping + selecting if late else selecting),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/road"] = {"carrier": "road"}
+        in_proof.outside.answers["GET /offers/rail"] = {"carrier": "rail"}
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        sending = asyncio.create_task(in_proof.call("Parcels/send"))
+        await in_proof.until_row(
+            "select index from sys_journal where entry_type = 'Notification: Call'"
+        )
+        if not late:
+            await in_proof.until_effect("POST /shipments")
+        road.set()
+        assert await sending == f"shipment-1 goes by {winner}"
+
+    instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet)
+
+
+def test_a_loser_that_fails_ends_the_attempt(lab: Lab) -> None:
+    """RDD403: the step that is under way is executed again."""
+    rule = CHAPTER / "first-completed"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/rail"] = {"carrier": "rail"}
+        in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
+        in_proof.outside.fail("GET /offers/road", times=1)
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
+        sending = asyncio.create_task(in_proof.call("Parcels/send"))
+        await in_proof.until_effect("POST /shipments")
+        road.set()
+        await in_proof.until_effect("POST /shipments", times=2)
+        shipped.set()
+        assert await sending == "shipment-2 goes by rail"
+
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert "RT0007" in {failure.code for failure in trace.failures()}
+
+
 @pytest.mark.parametrize("caught", [False, True])
 def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: bool) -> None:
     """RDD408: `restate.select` raises, and the other call goes on, unless it is cancelled there too."""

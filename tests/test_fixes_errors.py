@@ -30,6 +30,7 @@ from tests.fixes import (
     changed,
     in_place,
     instead,
+    queries,
     resume_on,
     until_status,
 )
@@ -94,6 +95,24 @@ def test_pause_of_its_own_puts_the_policys_limit_aside(
     result = instead(lab, CHAPTER / "transient-made-terminal", busy, snippet=later)
     assert result.outcome.kind == outcome
     assert sum(effect.failed for effect in result.trace.effects) == (5 if limit else 6)
+
+
+@pytest.mark.parametrize(("variant", "found"), [("dont", [1, 0]), ("do", [0, 0])])
+def test_rooms_that_nobody_freed_are_found(lab: Lab, variant: str, found: list[int]) -> None:
+    """RDD503: by the don't's journals, while they are kept; and none of the do's without them."""
+    (query,) = queries("RDD503")
+    rule, counts = CHAPTER / "no-compensation", []
+
+    async def purge(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /deposits", times=1, status=402)
+        await in_proof.call("Hotel/book", "ann", idempotency_key="booking-1")
+        counts.append(len(await in_proof.query(query)))
+        assert await in_proof.operate("purge-journal", "Hotel/book") == 200
+        counts.append(len(await in_proof.query(query)))
+        assert await in_proof.query("select id from sys_invocation")
+
+    instead(lab, rule, purge, PLAIN, rule / f"{variant}.py")
+    assert counts == found
 
 
 def test_cancel_is_undone_like_a_failure(lab: Lab) -> None:
@@ -606,8 +625,15 @@ def test_argument_taken_for_options_resumes_on_the_fixed_code(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("stimulus", "outcome"),
-    [(crash_after_step("reserve cups"), "holds"), (LATE_REPLAY, "journal-mismatch")],
-    ids=["not failed yet", "undone already"],
+    [
+        (crash_after_step("reserve cups"), "holds"),
+        (
+            crash_after_step("release tray"),
+            "holds",
+        ),  # the last item's: it is right in the don't, too
+        (LATE_REPLAY, "journal-mismatch"),
+    ],
+    ids=["not failed yet", "released once", "undone already"],
 )
 def test_late_binding_is_fixed_in_place(lab: Lab, stimulus: Stimulus, outcome: str) -> None:
     """RDD513: the worker that takes over has the fixed code."""

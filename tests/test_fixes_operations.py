@@ -29,6 +29,7 @@ from tests.fixes import (
     changed,
     in_place,
     instead,
+    queries,
     resume_on,
     resume_on_one_before_the_latest,
     until_status,
@@ -400,6 +401,48 @@ def test_body_that_is_no_json_never_comes_to_the_handler(
         assert answer.json()["message"].startswith(message)
 
     instead(lab, rule, broken, snippet=load(rule).snippet(snippet))
+
+
+def test_only_what_had_no_body_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD608: not what was paused by another `None`."""
+    (query,) = queries("RDD608")
+    fails = "    if order.quantity == 7:\n        None.upper()  # type: ignore\n"
+    change = ("    return await ctx", f"{fails}    return await ctx")
+    snippet = changed(tmp_path, "operations/bad-input-is-500/dont", change)
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Parcels/send", {"item": "tea", "quantity": 7})
+        await in_proof.call("Parcels/send")
+        paused = "sys_invocation where status = 'paused' having count(*) = 2"
+        await in_proof.until_row(f"select count(*) from {paused}")
+        found.extend(await in_proof.query(query))
+
+    instead(lab, CHAPTER / "bad-input-is-500", look, snippet=snippet)
+    assert len(found) == 1
+
+
+def test_context_manager_leaves_the_errors_of_those_that_are_called(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD608: a called handler that can't parse what it is sent is no mistake of the caller's."""
+    stock = (
+        'stock = restate.Service("Stock")\n\n\n@stock.handler()\n'
+        "async def take(ctx: restate.Context, order: Order) -> None:\n    pass\n\n\n"
+    )
+    calls = "    await ctx.generic_call('Stock', 'take', b'\"tea\"')\n"
+    snippet = changed(
+        tmp_path,
+        "operations/bad-input-is-500/manager",
+        ("    return f", f"{calls}    return f"),
+        ("app = restate.app([parcels])", f"{stock}app = restate.app([parcels, stock])"),
+    )
+
+    async def order(in_proof: LabInProof) -> None:
+        answer = await in_proof.call("Parcels/send", {"item": "tea", "quantity": 2})
+        assert answer["message"].startswith("Unable to parse an input argument")
+
+    instead(lab, CHAPTER / "bad-input-is-500", order, snippet=snippet)
 
 
 def test_context_manager_leaves_the_errors_of_the_handler(lab: Lab, tmp_path: Path) -> None:

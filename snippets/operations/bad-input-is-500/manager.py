@@ -13,7 +13,8 @@ async def refusing() -> AsyncIterator[None]:
     try:
         yield
     except restate.TerminalError as error:
-        if error.message.startswith("Unable to parse an input argument"):
+        refused = error.message.startswith("Unable to parse an input argument")
+        if refused and error.__cause__:  # a handler that it called has none here
             raise restate.TerminalError("no order", status_code=400) from error
         raise
 
