@@ -19,7 +19,7 @@ Json = Any
 
 
 def overview(book: Book, pages: Sequence[SymptomPage]) -> list[Element]:
-    """Every symptom of the lab's closed list, and every error code that a run met."""
+    """Every symptom of the lab's closed list, and every error code that a run met; search has their pages."""
     found: list[Element] = [el("h2", "What you see", id="what-you-see")]
     rows = []
     for known in symptoms():
@@ -27,7 +27,7 @@ def overview(book: Book, pages: Sequence[SymptomPage]) -> list[Element]:
         link = el("a", known.title, href=f"/symptoms/{known.kind}.md")
         shown = [el("span", rule_link(e.rule, with_title=False), " ") for e in entries]
         rows.append(el("div", el("dt", link), " ", el("dd", known.seen, " ", shown), id=known.kind))
-    found.append(el("dl", rows, class_="seen-list"))
+    found.append(el("dl", rows, class_="seen-list", data_search_exclude=""))
     found.append(el("h2", "Error codes", id="error-codes"))
     codes = {page.name: page for page in pages if page.name not in {s.kind for s in symptoms()}}
     listed = []
@@ -36,7 +36,7 @@ def overview(book: Book, pages: Sequence[SymptomPage]) -> list[Element]:
         link = el("a", el("code", name.upper()), href=f"/symptoms/{name}.md")
         shown = [el("span", rule_link(rule, with_title=False), " ") for rule in met]
         listed.append(el("div", el("dt", link), " ", el("dd", _first_sentence(page), " ", shown)))
-    found.append(el("dl", listed, class_="seen-list"))
+    found.append(el("dl", listed, class_="seen-list", data_search_exclude=""))
     return found
 
 
