@@ -28,7 +28,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, instead, queries
+from tests.fixes import SNIPPETS, afterwards, changed, instead, queries, until_status
 
 CHAPTER = SNIPPETS / "communication"
 
@@ -294,6 +294,42 @@ def test_what_came_meanwhile_is_emptied_by_a_message_only(
 
     trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow).trace
     assert [state.value for state in trace.state] == left
+
+
+def test_a_message_whose_sender_has_ended_is_no_self_call(lab: Lab, tmp_path: Path) -> None:
+    """RDD304: it stands in the queue behind another call, and the query leaves it out."""
+    step = (
+        '    await ctx.run_typed("pay", lambda: httpx.post(os.environ["API_URL"] + "/{what}", timeout=60)'
+        ".text)\n"
+    )
+    putting = "async def put(ctx: restate.ObjectContext, item: str) -> None:\n"
+    sending = "    ctx.object_send(empty, key=ctx.key(), arg=None)\n"
+    slow = changed(
+        tmp_path,
+        "communication/self-call-same-key/message",
+        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+        (putting, putting + step.format(what="{item}").replace('"/', 'f"/')),
+        (sending, step.format(what="sold") + sending),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        sold, pan = (
+            in_proof.outside.hold(f"POST /{each}", at_most=30.0) for each in ("sold", "pan")
+        )
+        await in_proof.call("Cart/ann/put", "pot")
+        buying = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await in_proof.until_effect("POST /sold")
+        await in_proof.call("Cart/ann/put/send", "pan")
+        await in_proof.until_row("select id from sys_invocation where status = 'pending'")
+        sold.set()
+        await buying
+        await in_proof.until_effect("POST /pan")
+        await until_status(in_proof, "Cart/ann/empty", "pending")
+        assert await in_proof.query(queries("RDD304")[0]) == []
+        pan.set()
+        await in_proof.until_all_completed()
+
+    instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow)
 
 
 @WAITING_OR_GONE

@@ -215,6 +215,22 @@ def test_a_step_that_lost_when_its_handler_has_ended(
     assert len(results) == 2  # the railway's offer, and the shipment
 
 
+def test_a_step_that_is_tried_again_has_the_one_beside_it_repeated(lab: Lab) -> None:
+    """RDD401: by `restate.gather`, too; a worker needn't die for it."""
+    rule = CHAPTER / "gather-of-steps"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1)
+        in_proof.outside.in_order("POST /shipments", "POST /charges")
+        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
+        fulfilling = asyncio.create_task(in_proof.call("Orders/fulfil", "order-1"))
+        await in_proof.until_effect("POST /shipments", times=2)
+        shipped.set()
+        assert await fulfilling == ["charge-1", "shipment-2"]
+
+    instead(lab, rule, prove, PLAIN, rule / "do.py")
+
+
 @pytest.mark.parametrize(("late", "winner"), [(False, "rail"), (True, "road")])
 def test_of_two_that_have_ended_the_one_named_first_wins(
     lab: Lab, tmp_path: Path, late: bool, winner: str

@@ -128,6 +128,27 @@ def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:
     assert kept == {"before": short, "after": week, given: week, "registered again": short}
 
 
+def test_retention_of_a_handler_is_not_the_services(lab: Lab, tmp_path: Path) -> None:
+    """RDD603: what it sets in its code stays, whatever the admin API sets for the service."""
+    own = "idempotency_retention=KNOWN_FOR"
+    snippet = changed(
+        tmp_path,
+        "operations/retention-too-short/dont",
+        (f", {own}", ""),
+        ("@payouts.handler()", f"@payouts.handler({own})"),
+    )
+    kept = []
+
+    async def set_and_look(in_proof: LabInProof) -> None:
+        await in_proof.admin("PATCH", "/services/Payouts", {"idempotency_retention": "7d"})
+        await in_proof.call("Payouts/pay", "ann", idempotency_key="payout-1")
+        await in_proof.call("Payouts/pay", "ann", idempotency_key="payout-2")
+        kept.extend(await in_proof.query("select completion_retention from sys_invocation"))
+
+    instead(lab, CHAPTER / "retention-too-short", set_and_look, snippet=snippet, server={})
+    assert kept == [{"completion_retention": "PT0.2S"}] * 2
+
+
 def test_step_that_is_always_too_long_is_paused_and_resumes_on_longer_limits(
     lab: Lab, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from restate.exceptions import RetryableError
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 BUSY = timedelta(seconds=0.5)
-FIVE = restate.RunOptions[float](max_attempts=5)
+HOUR = restate.RunOptions[float](max_duration=timedelta(hours=1))
 
 quotes = restate.Service("Quotes")
 
@@ -23,7 +23,7 @@ def rate(currency: str) -> float:
 
 @quotes.handler()
 async def price(ctx: restate.Context, currency: str) -> float:
-    return 40 * await ctx.run_typed("rate", rate, FIVE, currency=currency)
+    return 40 * await ctx.run_typed("rate", rate, HOUR, currency=currency)
 
 
 app = restate.app([quotes])
