@@ -231,6 +231,47 @@ def test_a_step_that_is_tried_again_has_the_one_beside_it_repeated(lab: Lab) -> 
     instead(lab, rule, prove, PLAIN, rule / "do.py")
 
 
+def test_calls_that_were_returned_as_futures_are_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD407: their class has another name than that of a step's."""
+    handler = "@trips.handler()\nasync def plan("
+    snippet = changed(
+        tmp_path,
+        "concurrency/gather-returns-futures/dont",
+        (
+            handler,
+            "@trips.handler()\nasync def one(ctx: restate.Context, kind: str) -> str:\n"
+            f'    return await ctx.run_typed("book", book, kind=kind)\n\n\n{handler}',
+        ),
+        ('ctx.run_typed("book flight", book, kind="flight")', 'ctx.service_call(one, "flight")'),
+        ('ctx.run_typed("book room", book, kind="room")', 'ctx.service_call(one, "room")'),
+    )
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Trips/plan", "ann")
+        found.extend(await in_proof.query(queries("RDD407")[0]))
+
+    instead(lab, CHAPTER / "gather-returns-futures", look, PLAIN, snippet)
+    assert [row["target"] for row in found] == ["Trips/plan"]
+
+
+def test_a_short_sleep_that_is_over_can_not_become_a_durable_one_in_place(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD405: the command behind it stands where the new code sleeps."""
+    rule = CHAPTER / "sleep-not-durable"
+    anew = (rule / "anew.py").read_text()
+    durable = anew.replace("await pause()", "await ctx.sleep(timedelta(seconds=0.3))").replace(
+        "import asyncio\n", "import asyncio\nfrom datetime import timedelta\n"
+    )
+    (tmp_path / "dont.py").write_text(anew)
+    (tmp_path / "do.py").write_text(durable)
+    stimulus = dataclasses.replace(crash_before_journal("mail advice"), successor="do")
+    result = instead(lab, rule, load(rule).prove, stimulus, tmp_path / "dont.py")
+    assert isinstance(result.outcome, JournalMismatch)
+    assert (result.outcome.was, result.outcome.now) == ("run", "sleep")
+
+
 @pytest.mark.parametrize(("late", "winner"), [(False, "rail"), (True, "road")])
 def test_of_two_that_have_ended_the_one_named_first_wins(
     lab: Lab, tmp_path: Path, late: bool, winner: str
