@@ -15,7 +15,7 @@ parcels = restate.Service("Parcels")
 
 
 def label(parcel: str) -> str:
-    response = httpx.post(f"{API_URL}/labels", json=parcel, timeout=60)
+    response = httpx.post(f"{API_URL}/labels", json=parcel, timeout=15)
     return str(response.raise_for_status().json()["id"])
 
 
