@@ -31,6 +31,9 @@ TRIGGER = ", shutdown_trigger=stopping.wait"
 LIMIT = 60.0
 """Seconds; a bound on a hang."""
 
+WAITS_FOR_ALL = sys.version_info >= (3, 12, 1)
+"""Whether Hypercorn waits for all that is under way: `Server.wait_closed`, which it awaits first, does."""
+
 
 @contextmanager
 def serving(folder: Path, port: int, api: str, how: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -127,7 +130,7 @@ def test_a_worker_ends_on_sigterm_after_the_step_under_way_unless_the_sdk_took_i
 def test_a_handler_that_waits_keeps_the_worker_until_the_time_is_over(
     lab: Lab, tmp_path: Path
 ) -> None:
-    """And goes on at the next worker."""
+    """And goes on at the next worker; on newer Pythons it is over by then."""
 
     async def prove(in_proof: LabInProof) -> None:
         port = free_port()
@@ -141,7 +144,10 @@ def test_a_handler_that_waits_keeps_the_worker_until_the_time_is_over(
             asked = time.monotonic()
             worker.send_signal(signal.SIGTERM)
             await ended(worker)
-            assert time.monotonic() - asked >= 0.5
+            assert time.monotonic() - asked >= (4.0 if WAITS_FOR_ALL else 0.5)
+            if WAITS_FOR_ALL:
+                assert await sending == "label-1"
+                return
             assert not sending.done()
         with serving(tmp_path, port, in_proof.outside.url, "sleeping"):
             await listening(port)
@@ -163,9 +169,12 @@ def test_a_step_that_takes_longer_is_executed_again_and_ends_before_the_process(
             sending = asyncio.create_task(in_proof.call("Parcels/send", "p-1"))
             await in_proof.until_effect(LABEL)
             worker.send_signal(signal.SIGTERM)
-            await in_proof.until_row(
-                "select id from sys_invocation where status = 'backing-off' or retry_count > 1"
-            )
+            if WAITS_FOR_ALL:
+                await asyncio.sleep(2.0)  # four times as long as it may take
+            else:
+                await in_proof.until_row(
+                    "select id from sys_invocation where status = 'backing-off' or retry_count > 1"
+                )
             assert worker.poll() is None
             printed.set()
             await ended(worker)
@@ -174,4 +183,4 @@ def test_a_step_that_takes_longer_is_executed_again_and_ends_before_the_process(
             await sending
 
     result = run(lab, FILE, prove)
-    assert result.trace.effect_counts() == {LABEL: 2}
+    assert result.trace.effect_counts() == {LABEL: 1 if WAITS_FOR_ALL else 2}
