@@ -263,13 +263,56 @@ def test_uses_a_server_that_already_runs_and_leaves_it_as_it_was(
                 proven = await prove(lab, proof, questions)
                 assert proven.failures() == []
                 assert dumps(proven.evidence()) == (CHARGE_TWICE / "evidence.json").read_text()
+                for rule, variant in (("RDD208", "dont"), ("RDD208", "do"), ("RDD704", "dont")):
+                    other = load(catalogue.find(rule, catalogue.rules()).folder)
+                    result = await lab.result(other, other.snippet(variant))
+                    wanted = other.promise if variant == "do" else other.symptom
+                    assert result.outcome == wanted, f"{rule} {variant}"
                 assert (await client.get(f"{admin}/deployments")).json()["deployments"] == []
-                rows = await client.post(
-                    f"{admin}/query",
-                    json={"query": "select id from sys_invocation"},
-                    headers={"accept": "application/json"},
-                )
-                assert rows.json()["rows"] == []
+                for table in ("sys_invocation", "state"):
+                    rows = await client.post(
+                        f"{admin}/query",
+                        json={"query": f"select * from {table}"},
+                        headers={"accept": "application/json"},
+                    )
+                    assert rows.json()["rows"] == [], table
+
+    apart(asyncio.run, run_on_it())
+
+
+def test_a_server_that_has_a_service_of_the_same_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its invocations would be taken for the run's, and removed."""
+    proof = load(CHARGE_TWICE)
+
+    async def run_on_it() -> None:
+        async with second_server(tmp_path) as (ingress, admin), laboratory() as lab:
+            monkeypatch.setenv(INGRESS_URL, ingress)
+            monkeypatch.setenv(ADMIN_URL, admin)
+
+            async with httpx.AsyncClient(base_url=admin) as client:
+                while True:
+                    with contextlib.suppress(httpx.TransportError):
+                        if (await client.get("/health")).is_success:
+                            break
+                    await asyncio.sleep(0.02)
+                port = free_port()
+                argv = ["-m", "hypercorn", "do:app", "--bind", f"127.0.0.1:{port}"]
+                with subprocess.Popen(
+                    [sys.executable, *argv], cwd=CHARGE_TWICE, stderr=subprocess.DEVNULL
+                ) as owners:
+                    try:
+                        uri = {"uri": f"http://127.0.0.1:{port}"}
+                        async with asyncio.timeout(30):
+                            while not (await client.post("/deployments", json=uri)).is_success:
+                                await asyncio.sleep(0.2)
+                        with pytest.raises(LabError, match="has a service Checkout already"):
+                            await lab.result(proof, proof.snippet("do"))
+                        left = (await client.get("/deployments")).json()["deployments"]
+                        assert [each["uri"].rstrip("/") for each in left] == [uri["uri"]]
+                    finally:
+                        owners.terminate()
 
     apart(asyncio.run, run_on_it())
 

@@ -519,13 +519,15 @@ class Laboratory:
             )
             gate.leads_to(server)
             port = listener.getsockname()[1]
+            if not server.is_own:
+                await crew.unless_broken(asyncio.create_task(_refuse_taken(server, port)))
             registering = asyncio.create_task(
                 server.register(port, request_response=stimulus.request_response)
             )
             registered = await crew.unless_broken(registering)
             services = [s["name"] for s in registered["services"]]
             if not server.is_own:
-                stack.push_async_callback(_tidy, server, services, registered["id"])
+                stack.push_async_callback(_tidy, server, services)
             say("stage", "server and worker are ready")
             if server.is_own:
                 self._servers.prepare(self._ahead)
@@ -660,8 +662,23 @@ async def _alone() -> AsyncIterator[None]:
         os.close(folder)
 
 
-async def _tidy(server: Server, services: list[str], deployment: str) -> None:
-    """Leaves a server that the lab does not own as it was found."""
+async def _refuse_taken(server: Server, port: int) -> None:
+    """Runs nothing on a server that has a service of the same name: its invocations are somebody's.
+
+    Raises:
+        LabError: it has one.
+    """
+    would = await server.register(port, request_response=False, dry_run=True)
+    there = (await server.admin.get("/services")).raise_for_status().json()["services"]
+    if taken := {each["name"] for each in there} & {each["name"] for each in would["services"]}:
+        raise LabError(
+            f"The server has a service {', '.join(sorted(taken))} already, and a run would take its "
+            f"place and remove its invocations. Use another server, or unset {INGRESS_URL}."
+        )
+
+
+async def _tidy(server: Server, services: list[str]) -> None:
+    """Leaves a server that the lab does not own without what the run has brought there."""
     names = ", ".join(f"'{service}'" for service in services)
     rows = await server.query(
         f"select id, status from sys_invocation where target_service_name in ({names})"
@@ -670,4 +687,15 @@ async def _tidy(server: Server, services: list[str], deployment: str) -> None:
         if row["status"] != "completed":
             await server.admin.patch(f"/invocations/{row['id']}/kill")
         await server.admin.patch(f"/invocations/{row['id']}/purge")
-    await server.admin.delete(f"/deployments/{deployment}", params={"force": "true"})
+    state = f"select distinct service_name, service_key from state where service_name in ({names})"
+    for row in await server.query(state):
+        cleared = {"object_key": row["service_key"], "new_state": {}}
+        await server.admin.post(f"/services/{row['service_name']}/state", json=cleared)
+    for _ in range(100):  # a killed invocation may keep its key for a moment
+        if not await server.query(state):
+            break
+        await asyncio.sleep(POLL)
+    deployments = (await server.admin.get("/deployments")).raise_for_status().json()["deployments"]
+    for each in deployments:
+        if {service["name"] for service in each["services"]} & set(services):
+            await server.admin.delete(f"/deployments/{each['id']}", params={"force": "true"})

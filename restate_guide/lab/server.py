@@ -104,16 +104,20 @@ class Server:
     async def version(self) -> str:
         return str((await self.admin.get("/version")).raise_for_status().json()["version"])
 
-    async def register(self, port: int, *, request_response: bool) -> dict[str, Any]:
+    async def register(
+        self, port: int, *, request_response: bool, dry_run: bool = False
+    ) -> dict[str, Any]:
         """Registers the worker that listens on a port of this machine.
 
         Args:
             request_response: speak HTTP/1.1, so that the server can't stream: every await that the
                 journal can't answer yet ends the attempt, and the next one replays from the start.
+            dry_run: only ask what would be registered.
         """
+        uri = f"http://127.0.0.1:{port}"
         answer = await self.admin.post(
             "/deployments",
-            json={"uri": f"http://127.0.0.1:{port}", "use_http_11": request_response},
+            json={"uri": uri, "use_http_11": request_response, "dry_run": dry_run},
         )
         if answer.is_error:
             raise LabError(f"The server refused the worker: {answer.text}")
@@ -239,7 +243,7 @@ class OwnServers:
 
 @contextlib.asynccontextmanager
 async def running_server(ingress_url: str, admin_url: str) -> AsyncIterator[Server]:
-    """A server that somebody else started; it is left as it was found."""
+    """A server that somebody else started."""
     async with (
         httpx.AsyncClient(base_url=ingress_url, timeout=None) as ingress,
         httpx.AsyncClient(base_url=admin_url, timeout=None) as admin,

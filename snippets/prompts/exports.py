@@ -1,4 +1,4 @@
-"""Exports an account's data, and says at any time how far it has got."""
+"""Exports an account's data, and says how far it has got, until a day after its end."""
 
 import os
 
