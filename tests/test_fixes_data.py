@@ -250,3 +250,22 @@ def test_json_brings_these_back_as_they_were(value: Any) -> None:
     again = serde.deserialize(serde.serialize(value))
     assert again == value
     assert type(again) is type(value)
+
+
+@pytest.mark.server
+def test_model_does_not_restore_keys_that_are_tuples(lab: Lab, tmp_path: Path) -> None:
+    """RDD802: it restores numbers."""
+    snippet = changed(
+        tmp_path,
+        "data/json-changes-the-type/do",
+        ("by_row: dict[int, int]", "by_row: dict[tuple[int, int], int]"),
+        ("Prices(by_row=dict(response.raise_for_status().json()))", "Prices(by_row={(1, 4): 900})"),
+        ("prices.by_row.get(row, FULL_PRICE)", "prices.by_row.get((row, 4), FULL_PRICE)"),
+    )
+
+    async def buy(in_proof: LabInProof) -> None:
+        await in_proof.call("Cinema/buy", 1)
+
+    outcome = instead(lab, CHAPTER / "json-changes-the-type", buy, PLAIN, snippet).outcome
+    assert isinstance(outcome, RetriedUntilPaused), outcome
+    assert "Input should be a valid array" in outcome.error

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import multiprocessing
+import os
 import random
 import re
 import subprocess
@@ -20,6 +21,7 @@ from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from queue import SimpleQueue
 
+import httpx
 import pytest
 import restate
 from restate.server_context import restate_context_is_replaying
@@ -49,6 +51,7 @@ from tests.fixes import (
     resume_on,
     until_status,
 )
+from tests.ports import free_port
 
 CHAPTER = SNIPPETS / "determinism"
 
@@ -616,6 +619,54 @@ async def build("""
         assert await in_proof.call("Reports/build", "may") == "[1, 2, 3]"
 
     instead(lab, CHAPTER / "blocking-the-event-loop", prove, PLAIN, snippet)
+
+
+BLOCKS = """\
+import asyncio, sys, time
+import hypercorn.asyncio
+from hypercorn.config import Config
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        time.sleep(0.3)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+if __name__ == "__main__":
+    config = Config()
+    config.bind = [sys.argv[1]]
+    asyncio.run(hypercorn.asyncio.serve(app, config))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "logged"),
+    [
+        (["-m", "hypercorn", "--workers", "0", "--debug", "blocks:app", "--bind"], "", True),
+        (["-m", "hypercorn", "--workers", "0", "blocks:app", "--bind"], "1", False),
+        (["blocks.py"], "1", True),
+    ],
+    ids=["hypercorn --debug", "hypercorn with the variable", "asyncio.run with the variable"],
+)
+def test_what_holds_the_loop_is_logged(
+    tmp_path: Path, command: list[str], variable: str, logged: bool
+) -> None:
+    """RDD117: under hypercorn's command the variable does nothing."""
+    (tmp_path / "blocks.py").write_text(BLOCKS)
+    address = f"127.0.0.1:{free_port()}"
+    env = {**os.environ, "PYTHONASYNCIODEBUG": variable}
+    argv = [sys.executable, *command, address]
+    with subprocess.Popen(argv, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as worker:
+        for _ in range(300):
+            try:
+                assert httpx.get(f"http://{address}/", timeout=30).is_success
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        worker.terminate()
+        assert worker.stderr
+        said = worker.stderr.read()
+    assert ("took 0." in said) == logged, said
 
 
 def test_filter_drops_what_a_task_from_the_replay_logs(lab: Lab, tmp_path: Path) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from restate_guide import catalogue
@@ -34,6 +40,7 @@ from tests.fixes import (
     resume_on,
     until_status,
 )
+from tests.ports import free_port
 
 CHAPTER = SNIPPETS / "errors"
 
@@ -74,7 +81,7 @@ def test_what_has_failed_is_started_again_on_the_fixed_code(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "times", "outcome"), [("seconds=0.3", 999, "call-failed"), ("hours=1", 6, "holds")]
+    ("limit", "times", "outcome"), [("seconds=2", 9999, "call-failed"), ("hours=1", 6, "holds")]
 )
 def test_pause_of_its_own_puts_the_policys_limit_aside(
     lab: Lab, tmp_path: Path, limit: str, times: int, outcome: str
@@ -94,6 +101,22 @@ def test_pause_of_its_own_puts_the_policys_limit_aside(
 
     result = instead(lab, CHAPTER / "transient-made-terminal", busy, snippet=later)
     assert result.outcome.kind == outcome
+    refused = sum(effect.failed for effect in result.trace.effects)
+    assert refused == 6 if outcome == "holds" else refused > 3
+
+
+@pytest.mark.parametrize(("status", "found"), [(503, 1), (429, 1), (404, 0)])
+def test_quotes_that_should_have_been_asked_for_again_are_found(
+    lab: Lab, status: int, found: int
+) -> None:
+    """RDD502: a currency that the bank doesn't know is none of them."""
+
+    async def refused(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /rates/usd", times=1, status=status)
+        await in_proof.call("Quotes/price", "usd")
+        assert len(await in_proof.query(queries("RDD502")[0])) == found
+
+    instead(lab, CHAPTER / "transient-made-terminal", refused)
 
 
 @pytest.mark.parametrize(("variant", "found"), [("dont", [1, 0]), ("do", [0, 0])])
@@ -626,10 +649,8 @@ def test_argument_taken_for_options_resumes_on_the_fixed_code(lab: Lab) -> None:
     ("stimulus", "outcome"),
     [
         (crash_after_step("reserve cups"), "holds"),
-        (
-            crash_after_step("release tray"),
-            "holds",
-        ),  # the last item's: it is right in the don't, too
+        # The last item's: it is right in the don't, too.
+        (crash_after_step("release tray"), "holds"),
         (LATE_REPLAY, "journal-mismatch"),
     ],
     ids=["not failed yet", "released once", "undone already"],
@@ -657,6 +678,67 @@ def test_step_with_a_loop_is_fixed_in_place(lab: Lab) -> None:
     rule = CHAPTER / "retry-loop-by-hand"
     outcome = in_place(lab, rule).outcome
     assert outcome == load(rule).promise
+
+
+def test_cancel_comes_to_the_except_block(lab: Lab) -> None:
+    """RDD514: Ann is said not to have paid, whatever the bank has done."""
+    debit, rule = "POST /debits", CHAPTER / "retry-loop-by-hand"
+
+    async def cancel(in_proof: LabInProof) -> None:
+        paid = in_proof.outside.hold(debit, at_most=20.0)
+        collecting = asyncio.create_task(in_proof.call("Members/collect", "ann"))
+        await in_proof.until_effect(debit)
+        assert await in_proof.operate("cancel", "Members/collect") == 202
+        assert await collecting == "ann has not paid"
+        paid.set()
+
+    instead(lab, rule, cancel, PLAIN, rule / "do.py")
+
+
+def test_attempt_that_finds_no_worker_counts_as_a_try(lab: Lab, tmp_path: Path) -> None:
+    """RDD514: of three, one was cut off by the worker's death, one found nobody, and one is left."""
+    debit = "POST /debits"
+    changed(tmp_path, "errors/retry-loop-by-hand/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[debit] = {"status": "returned"}
+        first = in_proof.outside.hold(debit, at_most=30.0)
+        port = free_port()
+        argv = [sys.executable, "-m", "hypercorn", "--workers", "0", "do:app"]
+        argv += ["--bind", f"127.0.0.1:{port}"]
+        how: dict[str, Any] = {"cwd": tmp_path, "stderr": subprocess.DEVNULL}
+        how["env"] = {**os.environ, "API_URL": in_proof.outside.url}
+        worker = subprocess.Popen(argv, **how)
+        try:
+            await until_registered(in_proof, port)
+            await in_proof.call("Members/collect/send", "ann")
+            await in_proof.until_effect(debit)
+            worker.kill()
+            first.set()
+            refused = (
+                "select id from sys_journal_events where event_json like '%onnection refused%'"
+            )
+            await in_proof.until_row(refused)
+            worker.wait()
+            worker = subprocess.Popen(argv, **how)
+            await in_proof.until_all_completed()
+        finally:
+            worker.kill()
+            worker.wait()
+
+    trace = instead(lab, CHAPTER / "retry-loop-by-hand", prove, PLAIN).trace
+    assert trace.effect_counts() == {debit: 2}
+    assert trace.invocations[0].result == "ann has not paid"
+
+
+async def until_registered(in_proof: LabInProof, port: int) -> None:
+    """Registers a worker that is starting."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(httpx.HTTPStatusError):
+                await in_proof.admin("POST", "/deployments", {"uri": f"http://127.0.0.1:{port}"})
+                return
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("how", ["the server restarts", "an operator pauses and resumes"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
+import json
 import re
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 import restate
 
+from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     PLAIN,
     REPLAY_EVERY_AWAIT,
@@ -100,6 +104,77 @@ def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None
         assert await in_proof.call("Refunds/refund", "order-2") == "refunded order-2"
 
     afterwards(lab, CHAPTER / "internal-service-public", close)
+
+
+def test_handler_of_an_object_that_both_call_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD602: with another key from outside than by the other service."""
+    snippet = changed(
+        tmp_path,
+        "operations/internal-service-public/dont",
+        ('restate.Service("Refunds")', 'restate.VirtualObject("Refunds")'),
+        ("async def refund(ctx: restate.Context,", "async def refund(ctx: restate.ObjectContext,"),
+        ("ctx.service_call(refund, arg=order)", 'ctx.object_call(refund, key="ann", arg=order)'),
+    )
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /arrivals/order-1"] = True
+        await in_proof.call("Returns/claim", "order-1")
+        await in_proof.call("Refunds/bob/refund", "order-2")
+        found.extend(await in_proof.query(queries("RDD602")[0]))
+
+    instead(lab, CHAPTER / "internal-service-public", look, PLAIN, snippet)
+    assert found == [{"target_service_name": "Refunds", "target_handler_name": "refund"}]
+
+
+def test_signature_is_of_the_path_and_a_minute_and_not_of_the_body(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD601: a genuine one, with another body, is served."""
+    rule = CHAPTER / "endpoint-open-to-all"
+    proof = load(rule)
+    forged, protocol, manifest = (
+        proof.prove.__globals__[name] for name in ("FORGED", "PROTOCOL", "MANIFEST")
+    )
+    told = '    if order == "told":\n        return ctx.request().attempt_headers["x-restate-jwt-v1"]\n'
+    step = "    key = str(ctx.uuid())\n"
+    snippet = changed(tmp_path, "operations/endpoint-open-to-all/do", (step, told + step))
+
+    async def forge(in_proof: LabInProof) -> None:
+        jwt = await in_proof.call("Checkout/pay", "told")
+        payload = jwt.split(".")[1]
+        signed = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        assert signed["aud"] == "/invoke/Checkout/pay" and signed["exp"] - signed["iat"] == 60
+        signature = {"x-restate-signature-scheme": "v1", "x-restate-jwt-v1": jwt}
+        async with httpx.AsyncClient(base_url=in_proof.worker_url) as spy:
+            discover = await spy.get("/discover", headers={**manifest, **signature})
+            assert discover.status_code == 401
+            served = await spy.post(
+                "/invoke/Checkout/pay", content=forged, headers={**protocol, **signature}
+            )
+            assert served.status_code == 200
+        assert [each.body for each in in_proof.outside.ledger] == [{"order": "order-2"}]
+
+    instead(lab, rule, forge, PLAIN, snippet)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_registering_again_changes_the_protocol_only_by_force(lab: Lab, force: bool) -> None:
+    """RDD607: else the test of the don't that replays at every await replays nothing."""
+    rule = CHAPTER / "test-without-replay"
+    page = (ROOT / "docs/rules/operations/test-without-replay.md").read_text()
+    (body,) = re.findall(r"-d '(\{\"uri\".*\})'", page)
+    asked = json.loads(body)
+    assert asked["force"] is True
+
+    async def open_again(in_proof: LabInProof) -> None:
+        (known,) = (await in_proof.admin("GET", "/deployments"))["deployments"]
+        again = {**asked, "uri": known["uri"], "force": force}
+        await in_proof.admin("POST", "/deployments", again)
+        await in_proof.call("Tickets/t-1/open")
+
+    outcome = instead(lab, rule, open_again, PLAIN, rule / "cached.py").outcome
+    assert outcome.kind == ("journal-mismatch" if force else "holds")
 
 
 def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
 import pytest
@@ -24,7 +25,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, instead, resume_on
+from tests.fixes import SNIPPETS, afterwards, changed, instead, resume_on, until_status
 
 CHAPTER = SNIPPETS / "services"
 
@@ -87,6 +88,35 @@ def test_the_table_of_what_is_awaited_is_the_sdks() -> None:
                 told[bool(awaited)].append(name)
     assert told[False].count("cancel_invocation") == told[True].count("cancel_invocation") == 1
     assert {"set", "key"} <= set(told[False]) and {"get", "peek", "signal"} <= set(told[True])
+
+
+def test_what_backs_off_is_paused_before_it_is_resumed(lab: Lab, tmp_path: Path) -> None:
+    """RDD707: a resume alone is refused with 409."""
+    target = "Parcels/p-1/scan"
+    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    dont = changed(
+        tmp_path,
+        "services/await-on-sync-op/dont",
+        ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
+        (
+            "@parcels.handler()\nasync def scan",
+            f"@parcels.handler(invocation_retry_policy={policy})\nasync def scan",
+        ),
+    )
+    changed(tmp_path, "services/await-on-sync-op/do")
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "Bremen")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "await-on-sync-op", fix, snippet=dont).trace
+    assert trace.invocations[0].result == "scanned in Bremen"
 
 
 def test_whoever_asks_again_has_it_done_again(lab: Lab) -> None:

@@ -559,3 +559,32 @@ def test_read_of_a_dict_resumes_on_the_fixed_code(lab: Lab) -> None:
 
     trace = run(lab, "get-without-type-hint", prove).trace
     assert {invocation.status for invocation in trace.invocations} == {"completed"}
+
+
+def test_shared_handler_reads_the_state_of_its_attempts_beginning(lab: Lab, tmp_path: Path) -> None:
+    """RDD203: what the exclusive one has written since is not seen."""
+    once = '    return "unknown" if now is None else now\n'
+    shared = '@parcels.handler(kind="shared")\n'
+    twice = '    await ctx.run_typed("look", look)\n'
+    twice += '    later = await ctx.get("status", type_hint=str)\n    return f"{now} / {later}"\n'
+    look = 'def look() -> None:\n    httpx.get(f"{API_URL}/look", timeout=30).raise_for_status()\n'
+    snippet = changed(
+        tmp_path, "state/context-type-lies/do", (once, twice), (shared, f"{look}\n\n{shared}")
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        booked, looked = (
+            in_proof.outside.hold(each, at_most=20.0) for each in ("POST /pickups", "GET /look")
+        )
+        dispatching = asyncio.create_task(in_proof.call("Parcels/p-7/dispatch"))
+        await in_proof.until_effect("POST /pickups")
+        await in_proof.until_row("select key from state")
+        asking = asyncio.create_task(in_proof.call("Parcels/p-7/status"))
+        await in_proof.until_effect("GET /look")
+        booked.set()
+        await dispatching
+        looked.set()
+        assert await asking == "waiting for a courier / waiting for a courier"
+
+    state = run(lab, "context-type-lies", prove, snippet=snippet).trace.state
+    assert [each.value for each in state] == ["on its way"]

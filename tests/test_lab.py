@@ -240,7 +240,14 @@ async def second_server(tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
         command = [str(find_binary()), "--base-dir", str(kept.folder / "data")]
         environment["TMPDIR"] = str(kept.folder)
         await kept.start("server", command, environment)
-        yield (f"http://127.0.0.1:{ports['ingress']}", f"http://127.0.0.1:{ports['admin']}")
+        ingress, admin = (f"http://127.0.0.1:{ports[name]}" for name in ("ingress", "admin"))
+        async with httpx.AsyncClient(base_url=admin) as client:
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get("/health")).is_success:
+                        break
+                await asyncio.sleep(0.02)
+        yield ingress, admin
 
 
 def test_uses_a_server_that_already_runs_and_leaves_it_as_it_was(
@@ -255,11 +262,6 @@ def test_uses_a_server_that_already_runs_and_leaves_it_as_it_was(
             monkeypatch.setenv(ADMIN_URL, admin)
             monkeypatch.setenv("RESTATE_SERVER_BIN", "/nonexistent")  # none of ours is started
             async with httpx.AsyncClient() as client:
-                while True:
-                    with contextlib.suppress(httpx.TransportError):
-                        if (await client.get(f"{admin}/health")).is_success:
-                            break
-                    await asyncio.sleep(0.02)
                 proven = await prove(lab, proof, questions)
                 assert proven.failures() == []
                 assert dumps(proven.evidence()) == (CHARGE_TWICE / "evidence.json").read_text()
@@ -290,13 +292,7 @@ def test_a_server_that_has_a_service_of_the_same_name_is_refused(
         async with second_server(tmp_path) as (ingress, admin), laboratory() as lab:
             monkeypatch.setenv(INGRESS_URL, ingress)
             monkeypatch.setenv(ADMIN_URL, admin)
-
             async with httpx.AsyncClient(base_url=admin) as client:
-                while True:
-                    with contextlib.suppress(httpx.TransportError):
-                        if (await client.get("/health")).is_success:
-                            break
-                    await asyncio.sleep(0.02)
                 port = free_port()
                 argv = ["-m", "hypercorn", "do:app", "--bind", f"127.0.0.1:{port}"]
                 with subprocess.Popen(

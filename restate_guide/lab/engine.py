@@ -673,7 +673,8 @@ async def _refuse_taken(server: Server, port: int) -> None:
     if taken := {each["name"] for each in there} & {each["name"] for each in would["services"]}:
         raise LabError(
             f"The server has a service {', '.join(sorted(taken))} already, and a run would take its "
-            f"place and remove its invocations. Use another server, or unset {INGRESS_URL}."
+            f"place and remove its invocations. Use another server, or unset {INGRESS_URL}. If it is "
+            "left of a run that was killed, delete its deployment."
         )
 
 
