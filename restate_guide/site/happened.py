@@ -78,11 +78,11 @@ def one(entry: book.Entry, variant: str) -> Element:
             " ",
             verdict(observed.verdict),
             class_="verdict",
-            data_search_exclude="true" if variant == "do" else None,
         ),
         cause(entry.rule) if variant == "dont" else None,
         trace(entry, observed.trace, line_links(entry.rule, variant)),
         class_=f"run {variant}",
+        data_search_exclude="true" if variant == "do" else None,
     )
 
 
@@ -142,13 +142,15 @@ def steps_of(told: Sequence[Story], line: LineLink) -> Element:
 
 def calls(made: Sequence[Call]) -> Element:
     """The calls at the ingress, and their answers; search is to find those that are errors."""
+    failed = [call.status is not None and call.status >= 400 for call in made]
     return el(
         "ul",
         [
-            el("li", _call(call), data_search_exclude="true" if call.status == 200 else None)
-            for call in made
+            el("li", _call(call), data_search_exclude=None if error else "true")
+            for call, error in zip(made, failed, strict=True)
         ],
         class_="calls",
+        data_search_exclude=None if any(failed) else "true",
     )
 
 
@@ -359,7 +361,7 @@ def database(name: str, rows: Sequence[Mapping[str, Json]]) -> Element:
 
 
 def measured(recorded: Trace) -> Element:
-    """What the proof itself measured from outside."""
+    """What the proof itself measured from outside; search has the symptom."""
     return el(
         "ul",
         [
@@ -367,6 +369,7 @@ def measured(recorded: Trace) -> Element:
             for name, value in recorded.measured.items()
         ],
         class_="calls",
+        data_search_exclude="true",
     )
 
 

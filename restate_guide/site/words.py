@@ -26,8 +26,8 @@ STIMULUS = {
 
 SEEN = {
     "journal-mismatch": (
-        "The log says RT0016, “Found a mismatch between the code paths”. Every retry fails the "
-        "same way, then the invocation is paused and its caller gets no answer."
+        "The log says RT0016, “Found a mismatch between the code paths”. Retries mostly fail, "
+        "too, then the invocation is paused and its caller gets no answer."
     ),
     "precondition": (
         "The log says RT0017. The call works in one kind of handler and fails in another, on every "

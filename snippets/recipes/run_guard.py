@@ -52,7 +52,7 @@ async def run_guard() -> AsyncIterator[None]:
 def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        if running := step.get():
+        if (running := step.get()) is not None:
             policy.found(
                 ContextInStep(
                     f"ctx.{name} is called inside the step {running!r}, where no context may "

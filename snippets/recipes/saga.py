@@ -40,7 +40,7 @@ class Saga:
         """Begins a saga.
 
         Args:
-            options: of the actions, for instance `RunOptions(max_attempts=5)`; compensations
+            options: of the actions, for instance `RunOptions(max_duration=HOUR)`; compensations
                 are retried as the invocation is.
         """
         self._ctx = ctx

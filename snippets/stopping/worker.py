@@ -1,13 +1,14 @@
-"""Serves a handler and ends on SIGTERM, after what is under way."""
+"""Serves a handler and ends on SIGTERM, once nothing is under way."""
 
 import asyncio
 import os
+import signal
+from typing import Any
 
 import httpx
 import hypercorn.asyncio
 import restate
 from hypercorn.config import Config
-from restate.server import install_shutdown_hook
 
 API_URL = os.environ.get("API_URL", "http://localhost:9000")
 
@@ -15,7 +16,7 @@ parcels = restate.Service("Parcels")
 
 
 def label(parcel: str) -> str:
-    response = httpx.post(f"{API_URL}/labels", json=parcel, timeout=15)
+    response = httpx.post(f"{API_URL}/labels/{parcel}", timeout=15)
     return str(response.raise_for_status().json()["id"])
 
 
@@ -24,16 +25,34 @@ async def send(ctx: restate.Context, parcel: str) -> str:
     return await ctx.run_typed("label", label, parcel=parcel)
 
 
-app = restate.app([parcels])
+service: Any = restate.app([parcels])
+under_way = 0
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """The service, and how many of its attempts are under way."""
+    global under_way
+    request = scope["type"] == "http"
+    under_way += request
+    try:
+        await service(scope, receive, send)
+    finally:
+        under_way -= request
 
 
 async def main() -> None:
     config = Config()
     config.bind = ["127.0.0.1:9080"]
-    config.graceful_timeout = 20.0  # seconds: longer than the longest step
-    stopping = asyncio.Event()
-    install_shutdown_hook(asyncio.get_running_loop(), stopping.set)
-    await hypercorn.asyncio.serve(app, config, shutdown_trigger=stopping.wait)
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    async def idle() -> None:
+        loop.add_signal_handler(signal.SIGTERM, asked.set)  # in place of the SDK's
+        await asked.wait()
+        while under_way:
+            await asyncio.sleep(0.05)
+
+    await hypercorn.asyncio.serve(app, config, shutdown_trigger=idle)
 
 
 if __name__ == "__main__":

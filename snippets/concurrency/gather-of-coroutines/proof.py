@@ -80,7 +80,7 @@ ASIDES = {
         outcome=SEATED,
     ),
     "named": Aside(
-        "With names that tell the passengers apart, the server notices: RT0016.",
+        "With names that tell the passengers apart, Restate notices: RT0016.",
         snippet="named",
         stimulus=LATE_REPLAY,
         outcome=JournalMismatch(command=3, was="name seat bob", now="name seat ann"),

@@ -1,4 +1,4 @@
-"""Reminds of an appointment at the time that the caller names, also where that is past."""
+"""Reminds of an appointment at the time that the caller names, with no `max`."""
 
 import os
 import time

@@ -40,17 +40,16 @@ ASIDES = {
         outcome=MISMATCH,
     ),
     "clamped": Aside(
-        "Without the branch, the worker's clock does no harm: the sleep in the journal counts.",
+        "With `max(0, left)`, the worker's clock does no harm: the sleep in the journal counts.",
         snippet="clamped",
         stimulus=LATE_REPLAY,
         outcome=REMINDED,
     ),
     "negative": Aside(
-        "A sleep of less than nothing fails on every attempt.",
+        "A sleep of less than nothing fails, though the journal has it: the deadline has passed.",
         snippet="negative",
-        stimulus=PLAIN,
-        outcome=RetriedUntilPaused(NEGATIVE, attempts=3),
-        prove=past,
+        stimulus=REPLAY_EVERY_AWAIT,
+        outcome=RetriedUntilPaused(NEGATIVE, attempts=4),
     ),
     "past": Aside(
         "A time in the past is no trouble for the do: it mails at once.",

@@ -11,7 +11,7 @@ support = restate.Service("Support")
 
 
 async def complete(question: str) -> str:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=600) as client:
         prompt = {"prompt": question}
         response = await client.post(f"{API_URL}/completions", json=prompt)
     return str(response.raise_for_status().json()["id"])
