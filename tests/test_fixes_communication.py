@@ -217,7 +217,13 @@ def test_other_calls_without_a_key_go_to_the_empty_one(lab: Lab, tmp_path: Path,
     assert [(state.key, state.value) for state in result.trace.state] == [("", 10)]
 
 
-@pytest.mark.parametrize("where", ["a shared handler", "another key"])
+CHECKS_OUT_SHARED = (
+    "@cart.handler()\nasync def check_out(",
+    '@cart.handler(kind="shared")\nasync def check_out(',
+)
+
+
+@pytest.mark.parametrize("where", ["a shared handler", "from a shared handler", "another key"])
 def test_calls_that_stand_in_no_queue_of_the_callers(lab: Lab, tmp_path: Path, where: str) -> None:
     """RDD304."""
     changes = {
@@ -225,6 +231,7 @@ def test_calls_that_stand_in_no_queue_of_the_callers(lab: Lab, tmp_path: Path, w
             ("@cart.handler()\nasync def empty(", '@cart.handler(kind="shared")\nasync def empty('),
             ('    ctx.clear("items")\n', '    await ctx.get("items")\n'),
         ],
+        "from a shared handler": [CHECKS_OUT_SHARED],
         "another key": [("key=ctx.key()", 'key="bob"')],
     }[where]
     snippet = changed(tmp_path, "communication/self-call-same-key/dont", *changes)
@@ -330,6 +337,49 @@ def test_a_message_whose_sender_has_ended_is_no_self_call(lab: Lab, tmp_path: Pa
     instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow)
 
 
+@pytest.mark.parametrize(
+    ("variant", "line", "changes"),
+    [
+        ("message", "    ctx.object_send(empty, key=ctx.key(), arg=None)\n", ()),
+        ("dont", '    ctx.set("items", [*items, item])\n', (CHECKS_OUT_SHARED,)),
+    ],
+    ids=["a message", "of a shared handler"],
+)
+def test_a_call_that_only_waits_its_turn_is_listed_too(
+    lab: Lab, tmp_path: Path, variant: str, line: str, changes: tuple[tuple[str, str], ...]
+) -> None:
+    """RDD304: it goes through once the key is free, and is in the list no more."""
+    slow = changed(
+        tmp_path,
+        f"communication/self-call-same-key/{variant}",
+        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+        (
+            "\n\n@cart.handler()\nasync def put(",
+            '\n\ndef pay() -> None:\n    httpx.post(os.environ["API_URL"] + "/charges", timeout=60)\n'
+            "\n\n@cart.handler()\nasync def put(",
+        ),
+        (line, f'{line}    await ctx.run_typed("pay", pay)\n'),
+        *changes,
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=30.0)
+        await in_proof.call("Cart/ann/put/send", "pot")
+        buying = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await in_proof.until_effect("POST /charges")
+        await until_status(in_proof, "Cart/ann/empty", "pending")
+        (found,) = await in_proof.query(queries("RDD304")[0])
+        assert (found["waits"], found["holds"]) == ("Cart/ann/empty", "Cart/ann/check_out")
+        charged.set()
+        await buying
+        await in_proof.until_all_completed()
+        assert await in_proof.query(queries("RDD304")[0]) == []
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow).trace
+    assert trace.calls[1].status == 200
+    assert not trace.state, "emptied"
+
+
 @WAITING_OR_GONE
 def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimulus) -> None:
     """RDD304: on the new deployment, those in the queue and those to come check out."""
@@ -404,11 +454,17 @@ def test_a_service_in_between_opens_no_circle(lab: Lab, tmp_path: Path) -> None:
     assert trace.calls[0].status == 409
 
 
-@WAITING_OR_GONE
+@pytest.mark.parametrize(
+    ("variant", "stimulus", "counted"),
+    [("dont", PLAIN, 0), ("dont", REPLAY_EVERY_AWAIT, 0), ("later", PLAIN, 1)],
+    ids=["running", "suspended", "later"],
+)
 def test_cancel_of_the_call_that_closes_a_circle_frees_both_keys(
-    lab: Lab, stimulus: Stimulus
+    lab: Lab, variant: str, stimulus: Stimulus, counted: int
 ) -> None:
-    """RDD303: and leaves nothing of the order that failed; the next one begins on the new code."""
+    """RDD303: the next order begins on the new code; of the one that failed, later.py has counted the pot."""
+    rule = CHAPTER / "same-key-cycle"
+    taken = "select key from state where service_name = 'Stock' and value_utf8 = '1'"
 
     async def prove(in_proof: LabInProof) -> None:
         first = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
@@ -419,6 +475,8 @@ def test_cancel_of_the_call_that_closes_a_circle_frees_both_keys(
         )
         found = await in_proof.query(queries("RDD303")[0])
         assert "Orders/order-1/note" in [row["target"] for row in found]
+        if counted:
+            await in_proof.until_row(taken)
         await in_proof.deploy("do")
         # 200, not 202: what hasn't begun is over at once.
         assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
@@ -429,10 +487,10 @@ def test_cancel_of_the_call_that_closes_a_circle_frees_both_keys(
         await in_proof.call("Orders/order-1/place", "pot")
         await in_proof.until_all_completed()
 
-    trace = instead(lab, CHAPTER / "same-key-cycle", prove, stimulus).trace
+    trace = instead(lab, rule, prove, stimulus, rule / f"{variant}.py").trace
     assert [call.status for call in trace.calls] == [409, 200, 200]
     answers = [call.answer for call in trace.calls[1:]]
-    assert answers == ["pot taken, number 1", "pot taken, number 2"]
+    assert answers == [f"pot taken, number {counted + each}" for each in (1, 2)]
 
 
 def test_a_circle_that_is_freed_before_the_fix_closes_again(lab: Lab) -> None:
@@ -727,6 +785,39 @@ def test_a_call_without_the_header_is_no_refusal(lab: Lab) -> None:
     assert outcome == RetriedUntilPaused("KeyError('x-user')", attempts=3)
 
 
+def test_a_delayed_call_without_the_header_begins_on_the_new_code(lab: Lab, tmp_path: Path) -> None:
+    """RDD310: also if it was sent before that was registered; the query finds it before and after."""
+    slug = "communication/identity-from-the-payload"
+    for variant in ("do", "dont"):  # with a key, which keeps it back until the fix is registered
+        snippet = changed(
+            tmp_path,
+            f"{slug}/{variant}",
+            ('restate.Service("Accounts")', 'restate.VirtualObject("Accounts")'),
+            ("ctx: restate.Context", "ctx: restate.ObjectContext"),
+            ("client.service_call(payout, asked)", 'client.object_call(payout, "a", asked)'),
+            ('"to": iban})', '"to": iban}, timeout=30)'),
+        )
+    (query,) = queries("RDD310")
+    keyed = query.replace("'Accounts/payout'", "'Accounts/a/payout'")
+
+    async def prove(in_proof: LabInProof) -> None:
+        paid = in_proof.outside.hold("POST /payouts", at_most=20.0)
+        asked = {"user": "alice", "iban": "M1"}
+        await in_proof.call("Accounts/a/payout/send", asked)
+        await in_proof.until_effect("POST /payouts")
+        late = await in_proof.call("Accounts/a/payout/send?delay=500ms", asked)
+        assert late["invocationId"] in [row["id"] for row in await in_proof.query(keyed)]
+        await in_proof.deploy("do")
+        paid.set()
+        await until_status(in_proof, "Accounts/a/payout", "paused")
+        found = {row["id"]: row["status"] for row in await in_proof.query(keyed)}
+        assert found[late["invocationId"]] == "paused"
+
+    trace = instead(lab, SNIPPETS / slug, prove, PLAIN, snippet).trace
+    assert {failure.message for failure in trace.failures()} == {"KeyError('x-user')"}
+    assert len(trace.effects) == 1
+
+
 def test_a_key_without_the_user_gives_one_the_answer_of_another(lab: Lab) -> None:
     """RDD310: the server compares the keys alone, whoever the header says it is."""
 
@@ -832,6 +923,30 @@ def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> 
     assert result.trace.calls[0].answer == "Rome: approved"
 
 
+@pytest.mark.parametrize(
+    ("stimulus", "mails"), [(PLAIN, 1), (REPLAY_EVERY_AWAIT, 2)], ids=["HTTP/2", "HTTP/1.1"]
+)
+def test_who_clicks_at_once_gets_a_second_mail_over_http_1_1_only(
+    lab: Lab, stimulus: Stimulus, mails: int
+) -> None:
+    """RDD313: there the attempt ends at the wait, also if the answer has come before it."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        approving = asyncio.create_task(in_proof.call("Trips/approve", "Rome"))
+        await in_proof.until_effect("POST /emails")
+        approval = in_proof.outside.ledger[0].body["link"].rpartition("/")[2]
+        await in_proof.resolve_awakeable(approval, "approved")
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Signal'"
+        )
+        mailed.set()
+        assert await approving == "Rome: approved"
+
+    trace = instead(lab, CHAPTER / "awakeable-id-sent-outside-run", prove, stimulus).trace
+    assert trace.effect_counts() == {"POST /emails": mails}
+
+
 def test_who_confirms_just_before_a_promise_is_closed_is_heard(lab: Lab, tmp_path: Path) -> None:
     """RDD314: the rejection comes too late then, and the workflow takes the guest."""
     proof = load(CHAPTER / "wait-without-a-limit")
@@ -922,16 +1037,26 @@ def test_a_workflow_that_waits_for_ever_is_freed(
         assert trace.effect_counts() == {"PUT /rooms/12": 1}, "the room stays kept"
 
 
-def test_a_handler_that_went_on_after_the_answer_meets_a_mismatch(lab: Lab, tmp_path: Path) -> None:
-    """RDD313: on the fixed code in place, its journal has the next step where the mail's now is."""
+@pytest.mark.parametrize("answered", [True, False], ids=["went on", "still waits"])
+def test_a_handler_with_a_step_since_the_mail_meets_a_mismatch(
+    lab: Lab, tmp_path: Path, answered: bool
+) -> None:
+    """RDD313: on the fixed code in place, its journal has that step where the mail's now is."""
     proof = load(CHAPTER / "awakeable-id-sent-outside-run")
     returning = '    return f"{trip}: {await decision}"'
-    going_on = '    await decision\n    await ctx.run_typed("book", trip.upper)\n' + returning
+    going_on = '    await ctx.run_typed("book", trip.upper)\n' + returning
+    if answered:
+        going_on = f"    await decision\n{going_on}"
     for name in ("do", "dont"):
         fuller = proof.snippet(name).read_text().replace(returning, going_on)
         (tmp_path / f"{name}.py").write_text(fuller)
+
+    async def approve(in_proof: LabInProof) -> None:
+        await in_proof.call("Trips/approve", "Rome")
+
     fixed = dataclasses.replace(crash_after_step("book"), successor="do")
-    result = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed))
+    prove = proof.prove if answered else approve
+    result = instead(lab, proof.folder, prove, fixed, tmp_path / "dont.py")
     assert result.outcome == JournalMismatch(command=1, was="name book", now="name mail")
 
 

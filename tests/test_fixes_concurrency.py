@@ -18,6 +18,7 @@ from restate_guide.lab import (
     REPLAY_EVERY_AWAIT,
     JournalMismatch,
     Result,
+    RetriedUntilPaused,
     crash_after_step,
     crash_before_journal,
     load,
@@ -29,6 +30,7 @@ from tests.fixes import (
     SNIPPETS,
     afterwards,
     changed,
+    deployment,
     in_place,
     instead,
     queries,
@@ -115,6 +117,24 @@ def test_resumed_by_its_id_on_a_deployment_that_is_not_the_latest(lab: Lab) -> N
     assert trace.effect_counts() == {"POST /emails": 1}
 
 
+def test_suspended_in_its_sleep_is_resumed_on_a_version_that_always_sleeps(lab: Lab) -> None:
+    """RDD406: by that deployment's id, before the deadline; so it never fails."""
+    target = "Reminders/remind"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.deploy("clamped")
+        always_sleeps = await deployment(in_proof, "Reminders")
+        await in_proof.deploy("dont")  # last, so that the call goes there
+        reminding = asyncio.create_task(in_proof.call(target, time.time() + 3.0))
+        await until_status(in_proof, target, "suspended")
+        assert await in_proof.operate("resume", target, deployment=always_sleeps) == 200
+        await reminding
+
+    result = instead(lab, CHAPTER / "offset-by-hand", prove, REPLAY_EVERY_AWAIT)
+    assert result.outcome == load(CHAPTER / "offset-by-hand").promise
+    assert not result.trace.failures()
+
+
 def test_a_delayed_message_may_not_be_late_either(lab: Lab, tmp_path: Path) -> None:
     """RDD406: a delay below zero fails like such a sleep."""
     sends = changed(
@@ -123,9 +143,11 @@ def test_a_delayed_message_may_not_be_late_either(lab: Lab, tmp_path: Path) -> N
         ("await ctx.sleep(", "ctx.service_send(remind, due, send_delay="),
     )
     proof = load(CHAPTER / "offset-by-hand")
-    negative = proof.asides["negative"]
-    outcome = lab.run(lab.laboratory.result(proof.judging(negative), sends, PLAIN)).outcome
-    assert outcome == negative.outcome
+    past, negative = proof.asides["past"].prove, proof.asides["negative"].outcome
+    assert past
+    assert isinstance(negative, RetriedUntilPaused)
+    outcome = instead(lab, proof.folder, past, PLAIN, sends).outcome
+    assert outcome == RetriedUntilPaused(negative.error, attempts=3)
 
 
 def test_steps_in_asyncio_gather_replay_in_place(lab: Lab) -> None:
@@ -272,39 +294,56 @@ def test_a_short_sleep_that_is_over_can_not_become_a_durable_one_in_place(
     assert (result.outcome.was, result.outcome.now) == ("run", "sleep")
 
 
-@pytest.mark.parametrize(("late", "winner"), [(False, "rail"), (True, "road")])
-def test_of_two_that_have_ended_the_one_named_first_wins(
-    lab: Lab, tmp_path: Path, late: bool, winner: str
+@pytest.mark.parametrize(
+    ("weighing", "winner"),
+    [
+        ('ctx.run_typed("weigh", weigh)', "road"),
+        ("asyncio.to_thread(weigh)", "rail"),
+    ],
+    ids=["durable wait", "busy"],
+)
+def test_the_one_named_first_wins_only_of_those_that_ended_during_a_durable_wait(
+    lab: Lab, tmp_path: Path, weighing: str, winner: str
 ) -> None:
-    """RDD403: the journal's order tells only what ends while `restate.select` waits."""
+    """RDD403: where the handler was busy with something else, the one that ended first wins."""
+    handler = "@parcels.handler()\nasync def send"
     selecting = "    _, first = await restate.select"
-    sleeping = "    await ctx.sleep(timedelta(seconds=1.5))\n"
-    offer = (
-        "@parcels.handler()\n"
-        "async def offer(ctx: restate.Context, carrier: str) -> str:\n"
-        '    return await ctx.run_typed("ask", ask, carrier=carrier)\n\n\n'
-    )
     snippet = changed(
         tmp_path,
         "concurrency/first-completed/do",
-        ("import os\n", "import os\nfrom datetime import timedelta\n"),
-        ("@parcels.handler()\nasync def send", f"{offer}@parcels.handler()\nasync def send"),
+        ("import os\n", "import asyncio\nimport os\n"),
+        (
+            handler,
+            "def weigh() -> None:\n"
+            '    httpx.post(f"{API_URL}/weighings", timeout=30).raise_for_status()\n\n\n'
+            "@parcels.handler()\n"
+            "async def offer(ctx: restate.Context, carrier: str) -> str:\n"
+            f'    return await ctx.run_typed("ask", ask, carrier=carrier)\n\n\n{handler}',
+        ),
         ('ctx.run_typed("ask road", ask, carrier="road")', 'ctx.service_call(offer, "road")'),
         ('ctx.run_typed("ask rail", ask, carrier="rail")', 'ctx.service_call(offer, "rail")'),
-        (selecting, sleeping + selecting if late else selecting),
+        (
+            selecting,
+            "    await rail.invocation_id()\n"  # both are called
+            f"    await {weighing}\n{selecting}",
+        ),
     )
 
     async def prove(in_proof: LabInProof) -> None:
-        in_proof.outside.answers["GET /offers/road"] = {"carrier": "road"}
-        in_proof.outside.answers["GET /offers/rail"] = {"carrier": "rail"}
-        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        offers = []
+        for carrier in ("rail", "road"):
+            in_proof.outside.answers[f"GET /offers/{carrier}"] = {"carrier": carrier}
+            offers.append(in_proof.outside.hold(f"GET /offers/{carrier}", at_most=20.0))
+        weighed = in_proof.outside.hold("POST /weighings", at_most=20.0)
         sending = asyncio.create_task(in_proof.call("Parcels/send"))
-        await in_proof.until_row(
-            "select index from sys_journal where entry_type = 'Notification: Call'"
-        )
-        if not late:
-            await in_proof.until_effect("POST /shipments")
-        road.set()
+        await in_proof.until_effect("POST /weighings")
+        for ended, offer in enumerate(offers, 1):
+            offer.set()
+            await in_proof.until_row(
+                "select id from sys_journal where entry_type = 'Notification: Call' "
+                f"group by id having count(*) >= {ended}"
+            )
+        weighed.set()
         assert await sending == f"shipment-1 goes by {winner}"
 
     instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet)
@@ -366,6 +405,31 @@ def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: 
 
     trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
     assert ("POST /rides" in trace.effect_counts()) == (not caught)
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "failure"),
+    [("kill", 200, "[409] killed"), ("cancel", 202, "[409] cancelled")],
+)
+def test_calls_end_with_a_caller_that_is_ended(
+    lab: Lab, how: str, status: int, failure: str
+) -> None:
+    """RDD408: a kill or a cancel of the caller reaches both, though nobody cancels them one by one."""
+    failures: list[str] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_effect("POST /offers/red")
+        await in_proof.until_effect("POST /offers/blue")
+        assert await in_proof.operate(how, "Travel/home") == status
+        await call
+        await in_proof.until_all_completed()
+        calls = "select completion_failure from sys_invocation where target = 'Travel/taxi'"
+        failures.extend(row["completion_failure"] for row in await in_proof.query(calls))
+
+    trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN).trace
+    assert failures == [failure, failure]
+    assert trace.effect_counts() == {"POST /offers/red": 1, "POST /offers/blue": 1}
 
 
 def test_what_waits_on_the_old_timer_fits_the_code_with_the_limit(lab: Lab) -> None:

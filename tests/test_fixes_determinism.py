@@ -669,6 +669,29 @@ def test_what_holds_the_loop_is_logged(
     assert ("took 0." in said) == logged, said
 
 
+def test_line_after_the_last_command_is_repeated_without_a_crash(lab: Lab, tmp_path: Path) -> None:
+    """RDD109: with the filter, where the attempt ends there by a wait."""
+    snippet = changed(
+        tmp_path,
+        "determinism/plain-logging/do",
+        ("import logging\n", "import datetime\nimport logging\n"),
+        (
+            '    logger.info("charged %s", receipt)\n',
+            "    sleeping = ctx.sleep(datetime.timedelta(seconds=0.1))\n"
+            '    logger.info("waiting")\n'
+            "    await sleeping\n"
+            '    logger.info("charged %s", receipt)\n',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Checkout/pay", "order-1")
+
+    trace = instead(lab, CHAPTER / "plain-logging", prove, REPLAY_EVERY_AWAIT, snippet).trace
+    assert not trace.failures()
+    assert trace.line_counts() == {"charging order-1": 1, "waiting": 2, "charged charge-1": 1}
+
+
 def test_filter_drops_what_a_task_from_the_replay_logs(lab: Lab, tmp_path: Path) -> None:
     """RDD110: also when the handler is past the replay, and logs again."""
     snippet = changed(
@@ -744,32 +767,33 @@ def replaced(lab: Lab, slug: str, folder: Path, promise: Holds) -> str:
     return instead(lab, rule, prove, stimulus, dont, promise=promise).outcome.kind
 
 
-def test_price_that_is_lost_is_not_charged(lab: Lab, tmp_path: Path) -> None:
-    """RDD113: who has looked up and not begun to charge is found by the page's query, and killed."""
+@pytest.mark.parametrize("begun", [0, 1])
+def test_price_that_is_lost_is_not_charged(lab: Lab, begun: int) -> None:
+    """RDD113: paused, asked for again, and killed; the second answer tells whether a charge has begun."""
     target = "Checkout/pay"
     (query,) = queries("RDD113")
-    snippet = changed(
-        tmp_path,
-        "determinism/closure-written-in-run/dont",
-        (
-            '    await ctx.run_typed("charge"',
-            '    await ctx.sleep(WAIT)\n    await ctx.run_typed("charge"',
-        ),
-        ("import os", "import datetime\nimport os"),
-        ("checkout = ", "WAIT = datetime.timedelta(hours=1)\ncheckout = "),
-    )
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
+        looked_up = in_proof.outside.hold("GET /prices/tea", at_most=20.0)
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
         calling = asyncio.create_task(in_proof.call(target, "tea"))
         await in_proof.until_row(query)
         assert [row["charge_begun"] for row in await in_proof.query(query)] == [0]
+        if begun:
+            looked_up.set()
+            await in_proof.until_effect("POST /charges")
+        assert await in_proof.operate("pause", target) == 202
+        looked_up.set()
+        charged.set()
+        await until_status(in_proof, target, "paused")
+        assert [row["charge_begun"] for row in await in_proof.query(query)] == [begun]
         assert await in_proof.operate("kill", target) == 200
         await calling
         assert not await in_proof.query(query)
 
-    trace = instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN, snippet).trace
-    assert "POST /charges" not in trace.effect_counts()
+    trace = instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN).trace
+    assert trace.effect_counts().get("POST /charges", 0) == begun
 
 
 def test_charge_that_was_refused_is_tried_again_with_nothing(lab: Lab) -> None:

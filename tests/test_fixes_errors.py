@@ -120,20 +120,32 @@ def test_quotes_that_should_have_been_asked_for_again_are_found(
 
 
 @pytest.mark.parametrize(("variant", "found"), [("dont", [1, 0]), ("do", [0, 0])])
-def test_rooms_that_nobody_freed_are_found(lab: Lab, variant: str, found: list[int]) -> None:
-    """RDD503: by the don't's journals, while they are kept; and none of the do's without them."""
-    (query,) = queries("RDD503")
-    rule, counts = CHAPTER / "no-compensation", []
+@pytest.mark.parametrize(
+    ("slug", "target"),
+    [
+        ("no-compensation", "Hotel/book"),
+        ("kill-skips-compensation", "Courses/enrol"),
+        ("compensation-registered-late", "Tickets/buy"),
+    ],
+)
+def test_what_nobody_undid_is_found(
+    lab: Lab, slug: str, target: str, variant: str, found: list[int]
+) -> None:
+    """RDD503, RDD504, RDD505: by the don't's journals, while they are kept; none of the do's."""
+    proof, counts = load(CHAPTER / slug), []
+    (query,) = queries(proof.rule)
 
     async def purge(in_proof: LabInProof) -> None:
         in_proof.outside.fail("POST /deposits", times=1, status=402)
-        await in_proof.call("Hotel/book", "ann", idempotency_key="booking-1")
+        in_proof.outside.fail("PUT /invoices/ann", times=3)
+        await in_proof.call(target, "ann", idempotency_key="ann-1")
         counts.append(len(await in_proof.query(query)))
-        assert await in_proof.operate("purge-journal", "Hotel/book") == 200
+        assert await in_proof.operate("purge-journal", target) == 200
         counts.append(len(await in_proof.query(query)))
-        assert await in_proof.query("select id from sys_invocation")
+        failed = "select id from sys_invocation where completion_result = 'failure'"
+        assert await in_proof.query(failed)
 
-    instead(lab, rule, purge, PLAIN, rule / f"{variant}.py")
+    instead(lab, proof.folder, purge, snippet=proof.snippet(variant))
     assert counts == found
 
 
@@ -779,6 +791,58 @@ def test_paused_holder_of_a_key_is_resumed_or_ended(lab: Lab, action: str, left:
 
     trace = afterwards(lab, CHAPTER / "paused-nobody-told", free).trace
     assert [state.value for state in trace.state] == [left]
+
+
+RATES = """rates = restate.Service("Rates")
+
+
+@rates.handler()
+async def fetch(ctx: restate.Context, dollars: int) -> int:
+    rate = await ctx.run_typed("rate", fetch_rate)
+    return FETCHED
+
+
+@wallets.handler()
+async def top_up"""
+FETCHES = '    rate = await ctx.run_typed("rate", fetch_rate)\n'
+CALLS = 'await ctx.object_call(top_up, key="ann", arg=dollars * rate)'
+
+
+@pytest.mark.parametrize(
+    ("begun", "fetched", "asks", "spend"),
+    [
+        ("Wallets/ann/top_up", "rate", "await ctx.service_call(fetch, arg=dollars)", "pending"),
+        ("Rates/fetch", CALLS, "1", "completed"),
+    ],
+    ids=["the handler waits for the Service", "the Service calls the object when it is done"],
+)
+def test_key_is_held_while_a_handler_waits_for_a_service(
+    lab: Lab, tmp_path: Path, begun: str, fetched: str, asks: str, spend: str
+) -> None:
+    """RDD515: of a paused Service, until that is resumed."""
+    snippet = changed(
+        tmp_path,
+        "errors/paused-nobody-told/dont",
+        (FETCHES, f"    rate = {asks}\n"),
+        ("@wallets.handler()\nasync def top_up", RATES.replace("FETCHED", fetched)),
+        ("restate.app([wallets])", "restate.app([wallets, rates])"),
+    )
+    spending = "Wallets/ann/spend"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /rates/usd"] = 90
+        in_proof.outside.fail("GET /rates/usd", times=3)
+        await in_proof.call(f"{begun}/send", 5)
+        await until_status(in_proof, "Rates/fetch", "paused")
+        await in_proof.call(f"{spending}/send", 300)
+        await until_status(in_proof, spending, spend)
+        await in_proof.until_still(0.3)
+        await until_status(in_proof, spending, spend)
+        assert await in_proof.operate("resume", "Rates/fetch") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "paused-nobody-told", prove, snippet=snippet).trace
+    assert [state.value for state in trace.state] == [150]
 
 
 def test_cancel_ends_the_undoing_in_a_plain_loop(lab: Lab, tmp_path: Path) -> None:

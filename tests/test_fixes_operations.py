@@ -28,6 +28,7 @@ from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.server import find_binary
 from tests.conftest import Lab
 from tests.fixes import (
+    PAGES,
     SNIPPETS,
     afterwards,
     changed,
@@ -55,8 +56,12 @@ def test_worker_with_identity_keys_turns_away_a_server_without(lab: Lab) -> None
         raise AssertionError("the worker was registered")
 
     rule = CHAPTER / "endpoint-open-to-all"
-    with pytest.raises(LabError, match=r"META0003.*got status code '401"):
+    text = " ".join(PAGES["RDD601"].split())
+    told = re.search(r'registering it fails with (META\d+), "(.*?)"', text)
+    assert told
+    with pytest.raises(LabError) as refused:
         instead(lab, rule, never, snippet=load(rule).snippet("do"), server={})
+    assert told[1] in str(refused.value) and told[2] in str(refused.value)
 
 
 @pytest.mark.parametrize("name", [SHORTER_NAME, LONG_NAME])
@@ -192,15 +197,28 @@ def test_retention_is_what_was_set_when_an_invocation_began(lab: Lab) -> None:
         await in_proof.call("Payouts/pay", "no key")
         await in_proof.deploy("dont")
         await in_proof.call("Payouts/pay", idempotency_key="registered again")
-        rows = await in_proof.query(
-            "select idempotency_key, completion_retention from sys_invocation"
-        )
+        rows = await in_proof.query(queries("RDD603")[0])
         kept.update({row["idempotency_key"]: row["completion_retention"] for row in rows})
 
     instead(lab, CHAPTER / "retention-too-short", set_and_look, server={})
     week, short = "PT604800S", "PT0.2S"
     given = next(key for key in kept if len(key) == 26)
     assert kept == {"before": short, "after": week, given: week, "registered again": short}
+
+
+def test_retention_of_a_workflows_run_is_listed_too(lab: Lab) -> None:
+    """RDD603: it has no idempotency key."""
+    rule, listed = CHAPTER / "retention-too-short", []
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Payout/payout-1/pay", "ann")
+        listed.extend(await in_proof.query(queries("RDD603")[0]))
+
+    right = Holds(answers=["transfer-1"])
+    instead(lab, rule, look, snippet=rule / "workflow.py", server={}, promise=right)
+    (run,) = listed
+    assert not run.get("idempotency_key")
+    assert (run["target"], run["completion_retention"]) == ("Payout/payout-1/pay", "PT0.2S")
 
 
 def test_retention_of_a_handler_is_not_the_services(lab: Lab, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import restate
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     LATE_REPLAY,
+    PLAIN,
     REPLAY_EVERY_AWAIT,
     Holds,
     JournalMismatch,
@@ -25,7 +26,16 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, instead, resume_on, until_status
+from tests.fixes import (
+    PAGES,
+    SNIPPETS,
+    afterwards,
+    changed,
+    instead,
+    queries,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "services"
 
@@ -90,23 +100,50 @@ def test_the_table_of_what_is_awaited_is_the_sdks() -> None:
     assert {"set", "key"} <= set(told[False]) and {"get", "peek", "signal"} <= set(told[True])
 
 
-def test_what_backs_off_is_paused_before_it_is_resumed(lab: Lab, tmp_path: Path) -> None:
-    """RDD707: a resume alone is refused with 409."""
-    target = "Parcels/p-1/scan"
+@pytest.mark.parametrize(
+    ("rule", "target", "body", "answer", "effects"),
+    [
+        (
+            "determinism/coroutine-from-lambda",
+            "Accounts/welcome",
+            "ada@example.com",
+            "email-1",
+            {"POST /emails": 1},
+        ),
+        ("services/sync-handler", "Shop/delivered", "ann", "delivered to ann", {"POST /emails": 1}),
+        ("services/await-on-sync-op", "Parcels/p-1/scan", "Bremen", "scanned in Bremen", {}),
+        (
+            "data/result-not-serializable",
+            "Parcels/collect",
+            "p-1",
+            "on Saturday",
+            {"POST /pickups": 2},
+        ),
+    ],
+)
+def test_what_backs_off_is_paused_before_it_is_resumed(
+    lab: Lab,
+    tmp_path: Path,
+    rule: str,
+    target: str,
+    body: str,
+    answer: str,
+    effects: dict[str, int],
+) -> None:
+    """RDD116, RDD706, RDD707, RDD801: a resume alone is refused with 409."""
+    service = target.partition("/")[0]
     policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     dont = changed(
         tmp_path,
-        "services/await-on-sync-op/dont",
+        f"{rule}/dont",
         ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
-        (
-            "@parcels.handler()\nasync def scan",
-            f"@parcels.handler(invocation_retry_policy={policy})\nasync def scan",
-        ),
+        (f'("{service}")', f'("{service}", invocation_retry_policy={policy})'),
     )
-    changed(tmp_path, "services/await-on-sync-op/do")
+    changed(tmp_path, f"{rule}/do")
 
     async def fix(in_proof: LabInProof) -> None:
-        await in_proof.call(f"{target}/send", "Bremen")
+        in_proof.outside.answers["POST /pickups"] = {"day": "2030-05-04"}
+        await in_proof.call(f"{target}/send", body)
         await until_status(in_proof, target, "backing-off")
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", target, deployment="latest") == 409
@@ -115,18 +152,51 @@ def test_what_backs_off_is_paused_before_it_is_resumed(lab: Lab, tmp_path: Path)
         assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_all_completed()
 
-    trace = instead(lab, CHAPTER / "await-on-sync-op", fix, snippet=dont).trace
-    assert trace.invocations[0].result == "scanned in Bremen"
+    trace = instead(lab, SNIPPETS / rule, fix, snippet=dont).trace
+    assert [i.result for i in trace.invocations if i.target == target] == [answer]
+    assert trace.effect_counts() == effects
 
 
-def test_whoever_asks_again_has_it_done_again(lab: Lab) -> None:
+@pytest.mark.parametrize(("key", "times"), [(None, 2), ("delivery-1", 1)])
+def test_whoever_asks_again_without_a_key_has_it_done_again(
+    lab: Lab, key: str | None, times: int
+) -> None:
     """RDD706: a second mail goes out."""
 
-    async def ask_again(in_proof: LabInProof) -> None:
-        await in_proof.call("Shop/delivered/send", "ann")
-        await in_proof.until_effect("POST /emails", times=2)
+    async def ask_twice(in_proof: LabInProof) -> None:
+        for _ in range(2):
+            await in_proof.call("Shop/delivered/send", "ann", idempotency_key=key)
+            await until_status(in_proof, "Shop/delivered", "paused")
+        await in_proof.until_effect("POST /emails", times=times)
+        await in_proof.until_still(0.2)
 
-    afterwards(lab, CHAPTER / "sync-handler", ask_again)
+    trace = instead(lab, CHAPTER / "sync-handler", ask_twice).trace
+    assert trace.effect_counts() == {"POST /emails": times}
+    assert [i.target for i in trace.invocations].count("Shop/delivered") == times
+
+
+def test_only_what_awaited_something_else_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD706, RDD707: in Python 3.14's words, too, and not by another error's "can't be"."""
+    raised = """    if customer == "unpaid":
+        raise RuntimeError("this order can't be paid")
+    if customer == "3.14":
+        raise TypeError("'NoneType' object can't be awaited")
+"""
+    answers = '    return f"delivered'
+    dont = changed(tmp_path, "services/sync-handler/dont", (answers, f"{raised}{answers}"))
+
+    async def look(in_proof: LabInProof) -> None:
+        ids = {}
+        for customer in ("ann", "unpaid", "3.14"):
+            sent = await in_proof.call("Shop/delivered/send", customer)
+            ids[sent["invocationId"]] = customer
+        paused = "sys_invocation where status = 'paused' having count(*) = 3"
+        await in_proof.until_row(f"select count(*) from {paused}")
+        for rule in ("RDD706", "RDD707"):
+            found = await in_proof.query(queries(rule)[0])
+            assert {ids[row["id"]] for row in found} == {"ann", "3.14"}, rule
+
+    instead(lab, CHAPTER / "sync-handler", look, snippet=dont)
 
 
 def test_key_of_a_paused_invocation_is_free_once_it_has_resumed(lab: Lab) -> None:
@@ -179,6 +249,56 @@ def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
     assert trace.effect_counts()["POST /letters"] == 2
 
 
+@pytest.mark.parametrize(
+    ("first", "condition", "turns"),
+    [("cancelled", "False", 2), ("cancelled", None, 1), ("refused", None, 2)],
+    ids=["cancelled, and caught like a failure", "cancelled", "its step has failed for good"],
+)
+def test_a_chain_goes_on_after_a_turn_that_failed_and_not_after_a_cancel(
+    lab: Lab, tmp_path: Path, first: str, condition: str | None, turns: int
+) -> None:
+    """RDD704: by the page's condition; without it a cancelled turn sends the next one."""
+    if condition is None:
+        text = " ".join(PAGES["RDD704"].split())
+        told = re.search(r"unless it is a cancel's \(`(.*?)`\)", text)
+        assert told
+        condition = f"error.{told[1]}"
+    mails = '    if await ctx.run_typed("mail", mail, customer=customer):\n'
+    catches = f"""    try:
+        more = await ctx.run_typed("mail", mail, customer=customer)
+    except restate.TerminalError as error:
+        if {condition}:
+            raise
+        more = True
+    if more:
+"""
+    fails = "    response.raise_for_status()\n"
+    for_good = (
+        "    if response.status_code == 400:\n        raise restate.TerminalError('refused')\n"
+    )
+    snippet = changed(
+        tmp_path, "services/endless-handler/do", (mails, catches), (fails, f"{for_good}{fails}")
+    )
+    digest, target = "POST /digests", "Digests/send"
+
+    async def prove(in_proof: LabInProof) -> None:
+        # The second turn, if there is one, is the last.
+        in_proof.outside.unwell[digest] = [400 if first == "refused" else 0, 410]
+        mailing = in_proof.outside.hold(digest, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(digest)
+        if first == "cancelled":
+            assert await in_proof.operate("cancel", target) == 202
+            await until_status(in_proof, target, "completed")
+        mailing.set()
+        await in_proof.until_all_completed()
+        assert len(in_proof.outside.ledger) == turns
+
+    trace = instead(lab, CHAPTER / "endless-handler", prove, snippet=snippet).trace
+    ended = [{"failure": "cancelled", "code": 409}] if turns == 1 else ["", ""]
+    assert [each.result for each in trace.invocations] == ended
+
+
 def test_a_suspended_loop_goes_through_its_whole_past_each_day(lab: Lab) -> None:
     """RDD704: each attempt is sent more than the one before."""
     proof = load(CHAPTER / "endless-handler")
@@ -187,6 +307,62 @@ def test_a_suspended_loop_goes_through_its_whole_past_each_day(lab: Lab) -> None
     known = [attempt.known_entries for attempt in trace.invocations[0].attempts]
     assert len(known) > 8
     assert known == sorted(set(known)) and known[-1] > 30, known
+
+
+@pytest.mark.parametrize("variant", ["dont", "do"])
+def test_an_answer_that_is_lost_does_the_harm_of_a_crash(
+    lab: Lab, tmp_path: Path, variant: str
+) -> None:
+    """RDD705: the book is lent, the answer comes too late, and the worker goes on."""
+    proof = load(CHAPTER / "control-in-the-data-plane")
+    lends = 'put(f"{API_URL}/books/dune", json=reader, headers=headers'
+    impatient = f"{lends}, timeout=httpx.Timeout(30, read=0.5)"
+    snippet = changed(tmp_path, f"services/control-in-the-data-plane/{variant}", (lends, impatient))
+    lent = "PUT /books/dune"
+
+    async def lose(in_proof: LabInProof) -> None:
+        answered = in_proof.outside.hold(lent, at_most=20.0)
+        borrowing = asyncio.create_task(proof.prove(in_proof))
+        again = in_proof.until_effect(lent, times=2), in_proof.until_effect("POST /waiting")
+        await in_proof.until_any(*again)
+        answered.set()
+        await borrowing
+
+    result = instead(lab, proof.folder, lose, PLAIN, snippet)
+    assert result.outcome == (proof.promise if variant == "do" else proof.symptom)
+    assert result.trace.invocations[0].attempts[0].ends == "error"
+
+
+def test_an_object_of_another_name_is_not_called_in_place(lab: Lab, tmp_path: Path) -> None:
+    """RDD701: beside the Service, but at its address; what is under way stops with RT0016."""
+    points = """points = restate.VirtualObject("Points")
+
+
+@points.handler("add")
+async def add_points(ctx: restate.ObjectContext) -> int:
+    return 10
+
+
+@orders.handler()
+"""
+    changed(
+        tmp_path,
+        "services/entity-in-a-service/dont",
+        ("@orders.handler()\n", points),
+        ("service_call(add, arg=customer)", "object_call(add_points, key=customer, arg=None)"),
+        ("app([orders, accounts])", "app([orders, accounts, points])"),
+    ).rename(tmp_path / "do.py")
+    dont = changed(tmp_path, "services/entity-in-a-service/dont")
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /points/ann"] = 100
+        await in_proof.call("Orders/pay", "ann")
+
+    fixed = dataclasses.replace(crash_after_effect("PUT /points/ann"), successor="do")
+    right = Holds(answers=[110])
+    result = instead(lab, CHAPTER / "entity-in-a-service", pay, fixed, dont, promise=right)
+    assert isinstance(result.outcome, JournalMismatch) and result.outcome.command == 1
+    assert "RT0016" in {failure.code for failure in result.trace.failures()}
 
 
 def test_an_object_does_not_take_the_name_of_a_service(lab: Lab) -> None:

@@ -311,6 +311,36 @@ def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
     assert (calls[0].status, calls[1].answer) == expected[way]
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["left", "cancelled first"])
+def test_spend_that_queued_before_the_fix_begins_on_it_and_asks_nobody(
+    lab: Lab, cancelled: bool
+) -> None:
+    """RDD205: what is cancelled first and bought again is asked for."""
+    asked = "POST /approvals"
+    queued = "select id from sys_invocation where status = 'pending'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        ann = asyncio.create_task(in_proof.call("Purchases/buy", 900))
+        await in_proof.until_effect(asked)
+        carl = asyncio.create_task(in_proof.call("Purchases/buy", 800))
+        await in_proof.until_row(queued)
+        await in_proof.deploy("do")
+        if cancelled:
+            (row,) = await in_proof.query(queued)
+            await in_proof.admin("PATCH", f"/invocations/{row['id']}/cancel")
+            await carl
+            carl = asyncio.create_task(in_proof.call("Purchases/buy", 800))
+            await in_proof.until_effect(asked, times=2)
+        for received, answer in zip(in_proof.outside.ledger, ("yes", "no"), strict=False):
+            await in_proof.resolve_awakeable(received.body["reply_to"], answer)
+        await asyncio.gather(ann, carl)
+
+    trace = run(lab, "awakeable-in-exclusive-handler", prove).trace
+    assert [call.status for call in trace.calls] == [200, *([409, 403] if cancelled else [200])]
+    assert trace.effect_counts() == {asked: 2 if cancelled else 1}
+    assert [state.value for state in trace.state] == [900 if cancelled else 1700]
+
+
 def test_holder_that_backs_off_is_found(lab: Lab, tmp_path: Path) -> None:
     """RDD205: and so is a shared handler on the key, which holds nothing."""
     locked, _ = queries("RDD205")
@@ -546,6 +576,22 @@ def test_zero_that_was_loaded_lazily_is_not_found(lab: Lab, tmp_path: Path) -> N
     assert calls[-1].answer == "redeemed, 1 left"
 
 
+def test_what_a_voucher_gave_after_a_zero_was_written_over_is_not_found(lab: Lab) -> None:
+    """RDD208: the fourth redemption is as wrong as the third and the fifth, which read the 0."""
+    (query,) = queries("RDD208")
+    found: list[int] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for _ in range(5):
+            await in_proof.call("Vouchers/v-1/redeem")
+        of = {id: place + 1 for place, id in in_proof.invocation_ids.items()}
+        found.extend(of[row["id"]] for row in await in_proof.query(query))
+
+    calls = run(lab, "default-hides-zero", prove).trace.calls
+    assert [call.answer for call in calls[2:]] == [f"redeemed, {left} left" for left in (1, 0, 1)]
+    assert sorted(found) == [3, 5]
+
+
 def test_read_of_a_dict_resumes_on_the_fixed_code(lab: Lab) -> None:
     """RDD209: until then, the key is locked."""
 
@@ -561,15 +607,25 @@ def test_read_of_a_dict_resumes_on_the_fixed_code(lab: Lab) -> None:
     assert {invocation.status for invocation in trace.invocations} == {"completed"}
 
 
-def test_shared_handler_reads_the_state_of_its_attempts_beginning(lab: Lab, tmp_path: Path) -> None:
-    """RDD203: what the exclusive one has written since is not seen."""
+@pytest.mark.parametrize(
+    ("lazily", "later"),
+    [("", "waiting for a courier"), (", state_preload=False", "on its way")],
+    ids=["preloaded", "not preloaded"],
+)
+def test_what_a_shared_handler_reads_of_a_change_under_way(
+    lab: Lab, tmp_path: Path, lazily: str, later: str
+) -> None:
+    """RDD203: the state of its attempt's beginning, or, without a preload, what is there by then."""
     once = '    return "unknown" if now is None else now\n'
-    shared = '@parcels.handler(kind="shared")\n'
+    shared = '@parcels.handler(kind="shared"{})\n'
     twice = '    await ctx.run_typed("look", look)\n'
     twice += '    later = await ctx.get("status", type_hint=str)\n    return f"{now} / {later}"\n'
     look = 'def look() -> None:\n    httpx.get(f"{API_URL}/look", timeout=30).raise_for_status()\n'
     snippet = changed(
-        tmp_path, "state/context-type-lies/do", (once, twice), (shared, f"{look}\n\n{shared}")
+        tmp_path,
+        "state/context-type-lies/do",
+        (once, twice),
+        (shared.format(""), f"{look}\n\n{shared.format(lazily)}"),
     )
 
     async def prove(in_proof: LabInProof) -> None:
@@ -584,7 +640,7 @@ def test_shared_handler_reads_the_state_of_its_attempts_beginning(lab: Lab, tmp_
         booked.set()
         await dispatching
         looked.set()
-        assert await asking == "waiting for a courier / waiting for a courier"
+        assert await asking == f"waiting for a courier / {later}"
 
     state = run(lab, "context-type-lies", prove, snippet=snippet).trace.state
     assert [each.value for each in state] == ["on its way"]

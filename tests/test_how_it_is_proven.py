@@ -18,7 +18,7 @@ def test_it_names_the_proofs_that_set_their_server() -> None:
     assert named == {
         name
         for name, proof in proofs.items()
-        if any(each.server for each in (proof, *proof.asides.values()))
+        if proof.server or any(aside.server for aside in proof.asides.values())
     }
 
 

@@ -95,7 +95,7 @@ def test_a_worker_that_nobody_has_called_does_not_end_either(tmp_path: Path) -> 
 STAYS = ("serve alone", "command --workers 0")
 
 
-@pytest.mark.parametrize("how", ["worker.py", "command", *STAYS])
+@pytest.mark.parametrize("how", ["worker.py", "command", "hook", *STAYS])
 def test_a_worker_ends_on_sigterm_after_the_step_under_way_unless_the_sdk_took_it(
     lab: Lab, tmp_path: Path, how: str
 ) -> None:

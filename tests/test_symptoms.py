@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from restate_guide import catalogue
 from restate_guide.catalogue import ROOT, SymptomPage
+from restate_guide.lab import PLAIN, REPLAY_EVERY_AWAIT, EffectRepeated, Stimulus, load
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab import load
 from restate_guide.site import seen
 from restate_guide.site.book import open_book
 from restate_guide.site.words import symptoms
 from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import changed, instead
+from tests.fixes import afterwards, changed, instead, until_status
 
 PAGES = catalogue.symptom_pages()
 BOOK = open_book(ROOT)
@@ -56,34 +57,136 @@ def queries(page: str) -> list[str]:
     return re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
 
 
-def further(page: str) -> str:
-    """The one query of a page beside that whose answer it shows."""
-    _, query = queries(page)
-    return query.replace("1 minute", "1 millisecond")  # nobody waits for that here
+@pytest.mark.server
+@pytest.mark.parametrize(("rule", "finds"), [("RDD116", True), ("RDD102", False)])
+def test_the_query_for_what_is_paused_finds_what_the_page_says(
+    lab: Lab, rule: str, finds: bool
+) -> None:
+    entry = BOOK.find(rule)
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        _, further = queries("retried-until-paused")
+        found.extend(await in_proof.query(further))
+
+    afterwards(lab, entry.rule.folder, look)
+    assert bool(found) == finds
+
+
+async def suspended(in_proof: LabInProof) -> None:
+    await in_proof.call("Checkout/pay", "order-1")
+
+
+async def restarted(in_proof: LabInProof) -> None:
+    charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+    await in_proof.call("Checkout/pay/send", "order-1")
+    await in_proof.until_effect("POST /charges")
+    await in_proof.restart_server()
+    await in_proof.until_effect("POST /charges", times=2)
+    charged.set()
+    await in_proof.until_all_completed()
 
 
 @pytest.mark.server
 @pytest.mark.parametrize(
-    ("page", "rule", "finds"),
-    [
-        ("effect-repeated", "RDD401", True),  # suspended, and never failed
-        ("retried-until-paused", "RDD116", True),
-        ("retried-until-paused", "RDD102", False),
-    ],
+    ("rule", "stimulus", "happens"),
+    [("RDD101", REPLAY_EVERY_AWAIT, suspended), ("RDD102", PLAIN, restarted)],
+    ids=["suspended at once", "server restarted"],
 )
-def test_a_further_query_finds_what_the_page_says(
-    lab: Lab, page: str, rule: str, finds: bool
+def test_effect_is_repeated_without_a_trace(
+    lab: Lab,
+    rule: str,
+    stimulus: Stimulus,
+    happens: Callable[[LabInProof], Awaitable[None]],
 ) -> None:
-    entry = BOOK.find(rule)
-    proof = load(entry.rule.folder)
+    """Neither query finds it as it stands; without the line on the age, the second one does."""
+    broken_off, old = queries("effect-repeated")
+    of_any_age = re.sub(r"^AND .* INTERVAL .*\n", "", old, flags=re.M)
+    assert of_any_age != old
+    older = old.replace("1 minute", "1 millisecond")  # nobody waits for a minute here
     found = []
 
     async def prove(in_proof: LabInProof) -> None:
-        await proof.prove(in_proof)
-        found.extend(await in_proof.query(further(page)))
+        await happens(in_proof)
+        for query in (broken_off, old, older, of_any_age):
+            found.append([row["target"] for row in await in_proof.query(query)])
+        assert not await in_proof.query("select id from sys_journal_events")
 
-    instead(lab, entry.rule.folder, prove)
-    assert bool(found) == finds
+    outcome = instead(lab, BOOK.find(rule).rule.folder, prove, stimulus).outcome
+    assert outcome == EffectRepeated("POST /charges", times=2)
+    assert found == [[], [], ["Checkout/pay"], ["Checkout/pay"]]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("page", "rule", "variant", "put"),
+    [
+        ("worker-blocked", "RDD204", "do", ("0.5", "0.9")),
+        ("call-failed", "RDD702", "call", None),
+        ("effect-missing", "RDD409", "dont", None),
+        ("effect-missing", "RDD108", "dont", None),
+        ("not-compensated", "RDD513", "dont", ("undo%", "release%")),
+    ],
+    ids=[
+        "a delayed send",
+        "a workflow that is started twice at the ingress",
+        "a task that was lost",
+        "a branch that was not taken",
+        "the wrong thing undone",
+    ],
+)
+def test_a_query_does_not_find_what_its_page_says_it_does_not(
+    lab: Lab, page: str, rule: str, variant: str, put: tuple[str, str] | None
+) -> None:
+    """With the reader's own bound or name put in; and the run came out as its proof says."""
+    (query,) = queries(page)
+    if put:
+        assert put[0] in query
+        query = query.replace(*put)
+    proof = load(BOOK.find(rule).rule.folder)
+    aside = proof.asides.get(variant)
+    snippet, calls = (aside.snippet, proof.judging(aside)) if aside else (variant, proof)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await calls.prove(in_proof)
+        assert not await in_proof.query(query)
+
+    result = instead(lab, proof.folder, prove, snippet=proof.snippet(snippet))
+    assert result.outcome == (proof.promise if variant == "do" else proof.symptom)
+
+
+@pytest.mark.server
+def test_a_message_to_its_own_key_looks_like_a_deadlock(lab: Lab, tmp_path: Path) -> None:
+    """It only waits its turn: cancelled, it never runs, and the cart stays full."""
+    rule = "communication/self-call-same-key"
+    sends = "    ctx.object_send(empty, key=ctx.key(), arg=None)\n"
+    pay = 'def pay() -> None:\n    httpx.post(f"{API_URL}/charges", timeout=30)\n\n\n'
+    snippet = changed(
+        tmp_path,
+        f"{rule}/message",
+        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+        ("cart = ", f'API_URL = os.environ["API_URL"]\n\n\n{pay}cart = '),
+        (sends, f'{sends}    await ctx.run_typed("pay", pay)\n'),
+    )
+    (query,) = queries("waits-for-ever")
+    waits = {"invoked_by_target": "Cart/ann/check_out", "target": "Cart/ann/empty"}
+    left: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        paid = in_proof.outside.hold("POST /charges", at_most=20.0)
+        await in_proof.call("Cart/ann/put", "pot")
+        buying = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await in_proof.until_effect("POST /charges")
+        await until_status(in_proof, "Cart/ann/empty", "pending")
+        assert waits | {"status": "pending"} in await in_proof.query(query)
+        assert await in_proof.operate("cancel", "Cart/ann/empty") == 200
+        paid.set()
+        assert await buying == ["pot"]
+        await in_proof.until_no_row("select id from sys_invocation where status != 'completed'")
+        left.extend(row["key"] for row in await in_proof.query("select key from state"))
+
+    instead(lab, ROOT / "snippets" / rule, prove, PLAIN, snippet)
+    assert left == ["items"]
 
 
 @pytest.mark.server

@@ -27,6 +27,9 @@ def answers(result: Result) -> list[tuple[int | None, Any]]:
 
 SERVICE, COLLECT = "restate.Service(", "@orders.handler()\nasync def collect"
 AS_OBJECT = (SERVICE, "restate.VirtualObject(")
+SEEN = """@orders.handler(kind="shared")
+async def seen(ctx: restate.ObjectSharedContext) -> None:
+    pass"""
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,42 @@ def test_signals_are_kept_before_the_wait_and_each_is_taken_once(
     collected, *told = answers(run(lab, snippet, prove))
     assert collected == (200, ["by card", "by invoice"])
     assert [status for status, _ in told] == [200, 200]
+
+
+@pytest.mark.parametrize(("delay", "status"), [("", "pending"), ("?delay=1s", "scheduled")])
+def test_signal_before_the_invocation_has_begun_is_lost(
+    lab: Lab, tmp_path: Path, delay: str, status: str
+) -> None:
+    """Without an error; those that are sent after it has begun arrive."""
+    # A call to the same key, once the signal is sent: when it is answered, the signal has arrived.
+    seen = "    await ctx.object_call(seen, key='a', arg=None)\n"
+    snippet = changed(
+        tmp_path,
+        "waiting/signals",
+        AS_OBJECT,
+        ("\n\napp = ", f"{seen}\n\n{SEEN}\n\napp = "),
+    )
+
+    async def prove(lab: LabInProof) -> None:
+        async def pay(invocation: str, *by: str) -> None:
+            for each in by:
+                await lab.call("Orders/b/paid", [invocation, each])
+
+        first = await lab.call("Orders/a/collect/send", "order-1")  # holds the key
+        await lab.until_effect("POST /bills")
+        second = (await lab.call(f"Orders/a/collect/send{delay}", "order-2"))["invocationId"]
+        await pay(second, "too early")
+        (row,) = await lab.query(f"select status from sys_invocation where id = '{second}'")
+        assert row["status"] in {status, "pending"}  # on a slow machine the delay may be over
+        await pay(first["invocationId"], "by card", "by invoice")
+        await lab.until_effect("POST /bills", times=2)
+        await pay(second, "by card", "by invoice")
+        await lab.until_all_completed()
+
+    trace = run(lab, snippet, prove).trace
+    assert {call.status for call in trace.calls} <= {200, 202}
+    collected = [each.result for each in trace.invocations if each.target == "Orders/a/collect"]
+    assert collected == [["by card", "by invoice"]] * 2
 
 
 def test_a_bill_is_sent_once_also_if_the_worker_dies_behind_it(lab: Lab) -> None:
