@@ -22,8 +22,9 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, in_place, instead, resume_on
+from tests.fixes import SNIPPETS, afterwards, changed, in_place, instead, queries, resume_on
 
 CHAPTER = SNIPPETS / "data"
 
@@ -51,6 +52,94 @@ def test_cancel_ends_a_step_that_never_gets_through(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "result-not-serializable", end).trace
     assert trace.effect_counts() == {"POST /pickups": 3}
+
+
+DAY = "    day: date\n"
+BUILT = "return Pickup(day="
+LABEL = ((DAY, f"{DAY}    label: bytes\n"), (BUILT, 'return Pickup(label=b"\\xff", day='))
+ALIAS = ((DAY, '    day: date = Field(alias="on")\n'), (BUILT, "return Pickup(on="))
+LOST = "class Lost(BaseModel):\n    why: str\n\n\ndef order_courier("
+UNION = (("def order_courier(", LOST), ("-> Pickup:", "-> Pickup | Lost:"))
+BY_NAME = '    model_config = {"validate_by_name": True}\n'
+BY_ALIAS = '    model_config = {"serialize_by_alias": True}\n'
+BASE64 = '    model_config = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}\n'
+NAMED = "class Pickup(BaseModel):\n"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("changes", "error", "ordered", "found"),
+    [
+        (LABEL, "invalid utf-8 sequence", 3, 1),
+        (UNION, "Object of type Pickup is not JSON serializable", 3, 1),
+        (ALIAS, "on\n  Field required", 1, 0),
+    ],
+    ids=["bytes", "union", "alias"],
+)
+def test_step_with_a_model_acts_and_does_not_get_through(
+    lab: Lab,
+    tmp_path: Path,
+    changes: tuple[tuple[str, str], ...],
+    error: str,
+    ordered: int,
+    found: int,
+) -> None:
+    """RDD801: bytes that aren't UTF-8 and a union aren't written; what has an alias isn't read."""
+    proof = load(CHAPTER / "result-not-serializable")
+    imported = ("import BaseModel", "import BaseModel, Field")
+    step = changed(tmp_path, "data/result-not-serializable/do", imported, *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        assert len(await in_proof.query(queries(proof.rule)[0])) == found
+
+    result = instead(lab, proof.folder, prove, PLAIN, step)
+    assert isinstance(result.outcome, RetriedUntilPaused), result.outcome
+    assert error in result.outcome.error
+    assert result.trace.effect_counts() == {"POST /pickups": ordered}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("changes", "config", "got"),
+    [(LABEL, BASE64, ", label=b'\\xff'"), (ALIAS, BY_NAME, "")],
+    ids=["bytes", "alias"],
+)
+def test_step_with_a_model_that_is_configured_gets_through(
+    lab: Lab, tmp_path: Path, changes: tuple[tuple[str, str], ...], config: str, got: str
+) -> None:
+    """RDD801: `ser_json_bytes` and `val_json_bytes`, `validate_by_name`."""
+    rule = CHAPTER / "result-not-serializable"
+    imported = ("import BaseModel", "import BaseModel, Field")
+    told = ('f"on {pickup.day:%A}"', "repr(pickup)")
+    configured = (NAMED, NAMED + config)
+    names = (imported, told, configured, *changes)
+    step = changed(tmp_path, "data/result-not-serializable/do", *names)
+    trace = instead(lab, rule, load(rule).prove, PLAIN, step).trace
+    assert trace.calls[0].answer == f"Pickup(day=datetime.date(2030, 5, 4){got})"
+    assert trace.effect_counts() == {"POST /pickups": 1}
+
+
+@pytest.mark.server
+def test_step_that_was_not_read_for_an_alias_is_not_executed_again(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD801: its result is in the journal, by the field's name."""
+    imported = ("import BaseModel", "import BaseModel, Field")
+    step = "data/result-not-serializable/do"
+    changed(tmp_path, step, imported, (NAMED, NAMED + BY_NAME), *ALIAS).rename(
+        tmp_path / "fixed.py"
+    )
+    stuck = changed(tmp_path, step, imported, *ALIAS)
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["POST /pickups"] = {"day": "2030-05-04"}
+        await in_proof.call("Parcels/collect/send", "p-1")
+        await resume_on(in_proof, "Parcels/collect", "fixed")
+
+    trace = run(lab, stuck, prove).trace
+    assert trace.effect_counts() == {"POST /pickups": 1}
+    assert trace.invocations[0].result == "on Saturday"
 
 
 @pytest.mark.server
@@ -94,6 +183,56 @@ def test_who_is_before_the_futures_goes_on_in_place(
     fixed = dataclasses.replace(crash_after_step("note"), successor=successor)
     outcome = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed)).outcome
     assert outcome == (proof.promise if successor == "do" else proof.symptom)
+
+
+@pytest.mark.server
+def test_the_same_idempotency_key_is_answered_the_old_failure(lab: Lab) -> None:
+    """RDD804: also on the fixed code; another key is served. And whom the page's query finds."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {"GET /prices/north": 900, "GET /prices/south": 800}
+        await in_proof.call("Orders/best_price", idempotency_key="first")
+        (found,) = await in_proof.query(queries("RDD804")[0])
+        assert found["id"] == in_proof.invocation_ids[0]
+        await in_proof.deploy("do")
+        await in_proof.call("Orders/best_price", idempotency_key="first")
+        await in_proof.call("Orders/best_price", idempotency_key="second")
+
+    calls = instead(lab, CHAPTER / "foreign-awaitable", prove).trace.calls
+    assert [call.status for call in calls] == [500, 500, 200]
+    assert calls[1].answer == calls[0].answer
+    assert calls[2].answer == 800
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("written", ["number", "contractNumber"])
+def test_an_alias_is_published_and_asked_for_and_not_answered(
+    lab: Lab, tmp_path: Path, written: str
+) -> None:
+    """RDD803: unless the model is configured with `serialize_by_alias=True`."""
+    number = '    number: str = Field(alias="contractNumber")\n'
+    configured = BY_ALIAS if written == "contractNumber" else ""
+    aliased = changed(
+        tmp_path,
+        "data/no-schema-at-the-border/do",
+        ("import BaseModel", "import BaseModel, Field"),
+        ("    days: int\n", '    days: int = Field(alias="dayCount")\n'),
+        ("    number: str\n", configured + number),
+        ("Contract(number=", "Contract(contractNumber="),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        openapi = await in_proof.admin("GET", "/services/Insurance/openapi")
+        schemas = openapi["components"]["schemas"]
+        assert set(schemas["insureRequest"]["properties"]) == {"customer", "dayCount"}
+        assert set(schemas["insureResponse"]["properties"]) == {"contractNumber", "price"}
+        await in_proof.call("Insurance/insure", {"customer": "ann", "dayCount": "3"})
+        await in_proof.call("Insurance/insure", {"customer": "ann", "days": "3"})
+
+    taken, refused = run(lab, aliased, prove).trace.calls
+    assert taken.answer == {written: "contract-1", "price": 27}
+    assert refused.status == 500
+    assert "dayCount\n  Field required" in refused.answer["message"]
 
 
 @pytest.mark.server

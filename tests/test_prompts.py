@@ -33,7 +33,7 @@ from restate_guide.lab import (
 from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, changed
+from tests.fixes import SNIPPETS, changed, until_status
 
 FOLDER = ROOT / "snippets" / "prompts"
 Prove = Callable[[LabInProof], Coroutine[None, None, None]]
@@ -228,10 +228,21 @@ def test_an_order_that_is_not_paid_is_undone_in_reverse(lab: Lab, stimulus: Stim
     ]
 
 
+MADE, UNDONE = "PUT /charges/order-1", "DELETE /charges/order-1"
+LAST = "DELETE /reservations/order-1"
+WAITS = "            await ended(undoing)\n"
+
+
 @server
-@pytest.mark.parametrize("slow", ["PUT /charges/order-1", "DELETE /charges/order-1"])
-def test_an_order_that_is_cancelled_is_undone_whole(lab: Lab, slow: str) -> None:
-    """While the charge is made, or while it is undone after a refusal."""
+@pytest.mark.parametrize(
+    ("slow", "left_out", "undone"),
+    [(MADE, "", [UNDONE, LAST]), (UNDONE, "", [UNDONE, LAST]), (UNDONE, WAITS, [UNDONE])],
+    ids=["made", "undone", "undone and not waited for"],
+)
+def test_an_order_that_is_cancelled_is_undone_whole_if_each_undoing_is_waited_for(
+    lab: Lab, tmp_path: Path, slow: str, left_out: str, undone: list[str]
+) -> None:
+    """While the charge is made, or while it is undone after a refusal: else the seat stays reserved."""
 
     async def prove(lab: LabInProof) -> None:
         if slow.startswith("DELETE"):
@@ -241,16 +252,17 @@ def test_an_order_that_is_cancelled_is_undone_whole(lab: Lab, slow: str) -> None
         await lab.until_effect(slow)
         await lab.operate("cancel", "Fulfilment/order-1/run")
         await lab.until_row("select id from sys_journal where entry_type = 'Notification: Signal'")
-        # Time enough for what comes next to overtake it.
-        undone = lab.until_effect("DELETE /reservations/order-1")
-        await lab.until_any(undone, asyncio.sleep(0.5))
+        if left_out:
+            await until_status(lab, "Fulfilment/order-1/run", "completed")
+        else:  # time enough for what comes next to overtake it
+            await lab.until_any(lab.until_effect(LAST), asyncio.sleep(0.5))
         assert lab.outside.ledger[-1].effect == slow
         held.set()
         await fulfilling
 
-    result = run(lab, FOLDER / "fulfilment.py", prove)
+    left = [(left_out, "")] if left_out else []
+    result = run(lab, changed(tmp_path, "prompts/fulfilment", *left), prove)
     assert statuses(result) == [409]
-    undone = ["DELETE /charges/order-1", "DELETE /reservations/order-1"]
     assert [received.effect for received in result.trace.effects] == [
         "PUT /reservations/order-1",
         "PUT /charges/order-1",

@@ -472,6 +472,57 @@ def test_race_with_timeout_cancels_who_is_late(lab: Lab, stimulus: Stimulus, lim
     assert result.trace.effect_counts() == {}
 
 
+@server
+@pytest.mark.parametrize(
+    ("snippet", "call", "waited_for", "target", "body", "failure"),
+    [
+        (
+            "reminders",
+            "ctx.service_call(answer, thinks",
+            ("People/answer", 20.0),
+            "Reminders/ask",
+            [20.0, 0.3],
+            "no result within 0:00:00.300000",
+        ),
+        (
+            "quotes",
+            "fan_out_fail_fast([ctx.service_call(quote, name",
+            ("Carriers/quote", "air"),
+            "Quotes/compare_all",
+            ["air", "road"],
+            "road is on strike",
+        ),
+    ],
+    ids=["race_with_timeout", "fan_out_fail_fast"],
+)
+def test_a_call_under_a_key_is_cancelled_for_others_who_wait_for_it(
+    lab: Lab,
+    tmp_path: Path,
+    snippet: str,
+    call: str,
+    waited_for: tuple[str, Any],
+    target: str,
+    body: Any,
+    failure: str,
+) -> None:
+    beside(tmp_path, "race_with_timeout", "sleep_until", "fan_out")
+    key = call.rpartition(" ")[2]
+    keyed = (call, f"{call}, idempotency_key=str({key})")
+    shared = changed(tmp_path, f"recipes/{snippet}", keyed)
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.answers |= {"GET /prices/air": 200, "GET /prices/road": -1}
+        called, with_what = waited_for
+        waiting = asyncio.create_task(lab.call(called, with_what, idempotency_key=str(with_what)))
+        await lab.until_row(f"select id from sys_invocation where target = '{called}'")
+        await lab.call(target, body)
+        await waiting
+
+    other, own = run(lab, shared, prove).trace.calls
+    assert (other.status, other.answer["message"]) == (409, "cancelled")
+    assert own.answer["message"] == failure
+
+
 # Guards
 
 STRICT = {"RESTATE_GUARDS": "strict"}
@@ -501,9 +552,11 @@ def test_guards_refuse_at_once_and_the_invocation_lives(
     [
         ('ctx.run(name="note", action=lambda: ctx.set("note", what))', "ctx.set"),
         ('ctx.run_typed("note", lambda: str(ctx.scope(what)))', "ctx.scope"),
+        ('ctx.run_typed("", lambda: ctx.set("note", what))', "ctx.set"),
     ],
+    ids=["keywords", "scope", "no name"],
 )
-def test_run_guard_knows_steps_by_keywords_and_scopes(
+def test_run_guard_knows_steps_by_keywords_and_without_a_name_and_scopes(
     lab: Lab, tmp_path: Path, action: str, refused: str
 ) -> None:
     beside(tmp_path, "policy", "run_guard", "self_call_guard")
@@ -511,7 +564,46 @@ def test_run_guard_knows_steps_by_keywords_and_scopes(
     snippet = changed(tmp_path, "recipes/accounts", written)
     result = run(lab, snippet, calling("Account/ann/note", "tea"), env=STRICT)
     said = result.trace.invocations[0].failures[0].message
-    assert f"{refused} is called inside the step 'note'" in said
+    name = "" if 'run_typed(""' in action else "note"
+    assert f"{refused} is called inside the step {name!r}" in said
+
+
+IN_A_THREAD = """\
+    def act() -> None:
+        thread = threading.Thread(target=ctx.set, args=("note", what))
+        thread.start()
+        thread.join()
+
+    await ctx.run_typed("note", act)
+"""
+SWALLOWED = """\
+    def act() -> None:
+        try:
+            ctx.set("note", what)
+        except Exception:
+            pass
+
+    await ctx.run_typed("note", act)
+"""
+
+
+@server
+@pytest.mark.parametrize(
+    ("acts", "kept"),
+    [(IN_A_THREAD, ["tea"]), (SWALLOWED, [])],
+    ids=["in a thread of the step's", "swallowed in the step"],
+)
+def test_run_guard_misses_a_thread_and_what_the_step_catches(
+    lab: Lab, tmp_path: Path, acts: str, kept: list[str]
+) -> None:
+    """Either is answered, as if nothing had been found."""
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    written = '    await ctx.run_typed("note", lambda: ctx.set("note", what))\n'
+    imported = ("import restate\nfrom run", "import threading\n\nimport restate\nfrom run")
+    snippet = changed(tmp_path, "recipes/accounts", (written, acts), imported)
+    trace = run(lab, snippet, calling("Account/ann/note", "tea"), env=STRICT).trace
+    assert [call.status for call in trace.calls] == [200]
+    assert [state.value for state in trace.state] == kept
 
 
 @server
@@ -721,6 +813,22 @@ def test_idempotency_key_takes_what_names_the_event(
     keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
     key = keys.idempotency_key("charge", order=value, part=1)
     assert key == f"charge:order={value}:part=1"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "8f1c0de5a9b34c7796e2d81f0a5b6c3d2e4f60718293a4b5c6d7e8f901234567",  # secrets.token_hex()
+        "Tue, 24 Nov 2026 14:00:00 +0000",
+        "{3f2b8c1e-9a4d-4c7b-8f6e-2d1a0b9c8e7f}",
+    ],
+)
+def test_idempotency_key_does_not_know_other_times_and_tokens(
+    recipes: Callable[..., ModuleType], value: str
+) -> None:
+    """What is refused is a time in seconds or as ISO writes it, and a random UUID."""
+    keys = recipes("idempotency_key", RESTATE_GUARDS="strict")
+    assert keys.idempotency_key("charge", order=value) == f"charge:order={quote(value, safe='')}"
 
 
 def test_idempotency_keys_of_two_events_differ_whatever_is_in_their_fields(

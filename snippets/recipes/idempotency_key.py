@@ -7,7 +7,7 @@ from urllib.parse import quote
 import policy
 
 SECONDS = re.compile(r"1[6-9]\d{8}(\.\d+|\d{3}|\d{6}|\d{9})?")
-"""A time since 1970, from 2020 to 2033: in seconds, milli-, micro- or nanoseconds."""
+"""A time since 1970, from September 2020 to 2033: in seconds, milli-, micro- or nanoseconds."""
 CALENDAR = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d.*")
 RANDOM = re.compile(
     r"[0-9a-f]{8}-?[0-9a-f]{4}-?[1467][0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}"
