@@ -650,7 +650,7 @@ def test_a_payment_for_a_run_on_the_old_code(lab: Lab, tmp_path: Path, both: boo
         '    if awakeable := await ctx.get("payment", type_hint=str):\n'
         "        ctx.resolve_awakeable(awakeable, method)\n"
     )
-    new = resolve + too * both
+    new = too * both + resolve
     changed(tmp_path, "communication/awakeable-inside-workflow/do", (resolve, new))
     lost = "select i.id from sys_invocation i join sys_promise p on p.service_key = "
     lost += "i.target_service_key where i.target = 'Order/order-1/run' and i.status != 'completed' "

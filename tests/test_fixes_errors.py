@@ -590,6 +590,29 @@ def test_step_past_its_limits_is_taken_for_a_mail_that_failed(lab: Lab, tmp_path
     assert trace.invocations[0].attempts[0].ends == "cut off"
 
 
+@pytest.mark.parametrize(
+    ("at_work", "opened"), [("POST /counts", 1), ("POST /openings", 0)], ids=["count", "opening"]
+)
+def test_cancel_opens_the_shop_too_early_or_not_at_all(lab: Lab, at_work: str, opened: int) -> None:
+    """RDD508: while the do counts, or while it opens and the first try fails."""
+    rule, target = CHAPTER / "finally-runs-on-suspension", "Shops/7/take_stock"
+    early: list[int] = []
+
+    async def cancel(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /openings", times=1 - opened)
+        working = in_proof.outside.hold(at_work, at_most=20.0)
+        counting = asyncio.create_task(in_proof.call(target))
+        await in_proof.until_effect(at_work)
+        assert await in_proof.operate("cancel", target) == 202
+        assert (await counting)["message"] == "cancelled"
+        early.append(in_proof.outside.ledger[-1].effect == "POST /openings")
+        working.set()
+
+    trace = instead(lab, rule, cancel, PLAIN, rule / "do.py").trace
+    assert early == [True], "either has arrived, and neither count nor opening is done"
+    assert trace.effect_counts().get("POST /openings", 0) == opened
+
+
 def test_finally_acts_when_the_connection_is_lost(lab: Lab, tmp_path: Path) -> None:
     """RDD508: with a step in it, and a server that restarts during the sleep."""
     longer = ("seconds=0.3", "seconds=5")

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.server
 
 FILE = ROOT / "snippets" / "stopping" / "worker.py"
 LABEL = "POST /labels/p-1"
-HANDLER = "        loop.add_signal_handler(signal.SIGTERM, asked.set)  # in place of the SDK's\n"
-HOOK = "        restate.server.install_shutdown_hook(loop, asked.set)\n"
+HANDLER = "            loop.add_signal_handler(each, asked.set)  # in place of the SDK's\n"
+HOOK = "            restate.server.install_shutdown_hook(loop, asked.set, each)\n"
 TRIGGER = ", shutdown_trigger=idle"
 WAITING = "        while under_way:\n"
 LIMIT = 60.0
@@ -52,7 +52,9 @@ def serving(folder: Path, port: int, api: str, how: str) -> Iterator[subprocess.
     argv = [sys.executable, "worker.py"]
     if how.startswith("command"):
         argv = [str(Path(sys.executable).with_name("hypercorn")), "--bind", f"127.0.0.1:{port}"]
-        argv += ["--graceful-timeout", "20", *how.split()[1:], "worker:app"]
+        argv += ["--graceful-timeout", "20", "worker:app"]
+    if how.endswith("--workers 0"):
+        argv += ["--workers", "0"]
     env = {**os.environ, "API_URL": api}
     with (folder / "log.txt").open("ab") as log:
         worker = subprocess.Popen(
@@ -95,9 +97,16 @@ def test_a_worker_that_nobody_has_called_does_not_end_either(tmp_path: Path) -> 
 STAYS = ("serve alone", "command --workers 0")
 
 
-@pytest.mark.parametrize("how", ["worker.py", "command", "hook", *STAYS])
-def test_a_worker_ends_on_sigterm_after_the_step_under_way_unless_the_sdk_took_it(
-    lab: Lab, tmp_path: Path, how: str
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("worker.py", signal.SIGTERM),
+        ("worker.py", signal.SIGINT),
+        *((how, signal.SIGTERM) for how in ("command", "hook", *STAYS)),
+    ],
+)
+def test_a_worker_ends_after_the_step_under_way_unless_the_sdk_took_the_signal(
+    lab: Lab, tmp_path: Path, how: str, told: signal.Signals
 ) -> None:
     async def prove(in_proof: LabInProof) -> None:
         port = free_port()
@@ -107,7 +116,7 @@ def test_a_worker_ends_on_sigterm_after_the_step_under_way_unless_the_sdk_took_i
             printed = in_proof.outside.hold(LABEL, at_most=20.0)
             sending = asyncio.create_task(in_proof.call("Parcels/send", "p-1"))
             await in_proof.until_effect(LABEL)
-            worker.send_signal(signal.SIGTERM)
+            worker.send_signal(told)
             await asyncio.sleep(1.0)
             assert worker.poll() is None and not sending.done()
             printed.set()
@@ -133,6 +142,7 @@ PARCELS = ("p-1", "p-2")
         ("worker.py", "ends", None),
         ("worker.py", "comes", None),
         ("command", "ends", None),
+        ("command, all told", "ends", "p-2"),
         ("hook", "ends", "p-2"),
         ("hook", "comes", "p-1"),
     ],
@@ -158,7 +168,8 @@ def test_what_is_under_way_survives_that_another_attempt_ends_or_comes(
                 if not calls[1:] or meanwhile == "ends" or how == "worker.py":
                     await in_proof.until_effect(effects[parcel])
             if meanwhile == "ends":
-                worker.send_signal(signal.SIGTERM)
+                tell = os.killpg if how.endswith("all told") else os.kill
+                tell(worker.pid, signal.SIGTERM)
             for each in printed:
                 await asyncio.sleep(1.0)
                 each.set()

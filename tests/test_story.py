@@ -51,6 +51,18 @@ def test_a_command_after_the_output_is_refused() -> None:
         assert late.words[-1] == " is refused: the attempt is over"
 
 
+def test_the_command_that_the_journal_contradicts_is_told_and_none_after_it() -> None:
+    """RDD402: another coroutine asks for its step before the error ends the attempt."""
+    found = read(ROOT / "snippets" / "concurrency" / "gather-of-coroutines" / "evidence.json")
+    first, *replays = stories(found.asides["named"].trace)[0].attempts
+    assert Mark("written", "7") in [step.mark for step in first.steps]
+    assert len(replays) == 2
+    for attempt in replays:
+        marks = [step.mark for step in attempt.steps if step.mark]
+        assert marks[-1] == Mark("refused", "≠ 4")
+        assert not [mark for mark in marks if mark.how == "written"]
+
+
 def test_a_cause_speaks_of_code_that_stands_in_the_dont() -> None:
     for rule in catalogue.rules():
         run = rule.snippet("dont") + (rule.folder / "evidence.json").read_text()

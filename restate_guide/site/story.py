@@ -178,6 +178,8 @@ class _Teller:
                 case "command" if over:
                     refused = (*named(moment), " is refused: the attempt is over")
                     yield Step("harm", refused, lines_of(moment))
+                case "command" if self._refused:
+                    pass  # of a coroutine that goes on until the error ends the attempt
                 case "command":
                     yield self._command(moment, after)
                 case "executing":
@@ -247,7 +249,8 @@ class _Teller:
                 return Step("step", (*named(moment), " begins"), where, mark)
             return Step("step", (*named(moment), *self._asked_for(moment)), where, mark)
         mark = Mark("read", str(entry.index)) if entry else None
-        if entry and follows and follows.what == "error" and label(entry) not in moment.text:
+        differs = any(later.what == "error" and "(570)" in later.text for later in after)
+        if entry and differs and label(entry) not in moment.text:
             self._refused = True
             words = ("The code asks for ", *named(moment, small=True), ", but the journal has ")
             return Step(

@@ -11,7 +11,10 @@ orders = restate.Workflow("Order", idempotency_retention=WEEK)
 
 @orders.main(workflow_retention=WEEK)
 async def run(ctx: restate.WorkflowContext) -> str:
-    address = await ctx.promise("address", type_hint=str)
+    promised = ctx.promise("address", type_hint=str).value()
+    won, address = await restate.select(address=promised, limit=ctx.sleep(WEEK))
+    if won == "limit":
+        raise restate.TerminalError("no address came", status_code=408)
     return f"{ctx.key()} to {address}"
 
 

@@ -40,7 +40,8 @@ async def run_guard() -> AsyncIterator[None]:
 
     Raises:
         ContextInStep: in the step, under the policy strict. It is no `TerminalError`: the
-            invocation is retried, and goes on once the mended code is deployed.
+            invocation is retried, then paused, and goes on when it is resumed on the mended
+            code. A step with `max_attempts` or `max_duration` fails for good.
     """
     context: Any = current_context()
     for name in GUARDED:

@@ -31,7 +31,7 @@ class Saga:
 
     One step after the other: `step` is a coroutine, which `restate.gather` doesn't take. A cancel
     doesn't stop an action that is under way: it is waited for, and undone then, unless the attempt
-    itself is lost meanwhile. Nor does a cancel stop the undoing; only a kill does.
+    itself is lost meanwhile. Nor does a cancel stop the undoing; only a kill ends it.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ async def self_call_guard() -> AsyncIterator[None]:
 
     Raises:
         SelfCall: at the call, under the policy strict. It is no `TerminalError`: the invocation
-            is retried, and goes on once the mended code is deployed.
+            is retried, then paused, and goes on when it is resumed on the mended code.
     """
     _guard(SelfCall)
     yield

@@ -47,7 +47,8 @@ async def main() -> None:
     asked = asyncio.Event()
 
     async def idle() -> None:
-        loop.add_signal_handler(signal.SIGTERM, asked.set)  # in place of the SDK's
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, asked.set)  # in place of the SDK's
         await asked.wait()
         while under_way:
             await asyncio.sleep(0.05)
