@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,35 @@ def test_a_second_answer_to_an_awakeable_is_taken_and_changes_nothing(lab: Lab) 
         await asking
 
     assert answers(run(lab, FOLDER / "answers.py", prove)) == [(200, "yes")]
+
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+FIRST = 17
+"""The number of an invocation's first awakeable; those before are the server's own signals."""
+
+
+def first_awakeable(invocation: str) -> str:
+    """The id of an invocation's first awakeable, from its public id alone: its 24 bytes, and a number."""
+    digits = invocation.removeprefix("inv_1")
+    parts = ((digits[:11], 8), (digits[11:], 16))
+    key = b"".join(
+        functools.reduce(lambda number, digit: 62 * number + DIGITS.index(digit), part, 0).to_bytes(
+            size, "little"
+        )
+        for part, size in parts
+    )
+    return "sign_1" + base64.urlsafe_b64encode(key + FIRST.to_bytes(4, "big")).decode().rstrip("=")
+
+
+def test_an_awakeables_id_follows_from_its_invocations(lab: Lab) -> None:
+    """RDD404, too: whoever knows the one can answer by the other."""
+
+    async def prove(lab: LabInProof) -> None:
+        buying = asyncio.create_task(lab.call("Orders/buy", "pot"))
+        await lab.until_effect("POST /requests")
+        (row,) = await lab.query("select id from sys_invocation")
+        assert first_awakeable(row["id"]) == lab.outside.ledger[0].body["reply_to"]
+        await lab.resolve_awakeable(first_awakeable(row["id"]), "4 pots")
+        assert await buying == "4 pots"
+
+    run(lab, ROOT / "snippets" / "concurrency" / "wait-for" / "dont.py", prove)
