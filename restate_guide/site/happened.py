@@ -65,7 +65,8 @@ def line_links(rule: Rule, snippet: str) -> LineLink:
 
 def both(entry: book.Entry) -> Element:
     """Don't and do, each with its verdict and its trace."""
-    return el("section", one(entry, "dont"), one(entry, "do"), class_="happened")
+    halves = one(entry, "dont"), one(entry, "do")
+    return el("section", *halves, class_="happened", data_search_exclude="true")
 
 
 def one(entry: book.Entry, variant: str) -> Element:
@@ -82,7 +83,6 @@ def one(entry: book.Entry, variant: str) -> Element:
         cause(entry.rule) if variant == "dont" else None,
         trace(entry, observed.trace, line_links(entry.rule, variant)),
         class_=f"run {variant}",
-        data_search_exclude="true" if variant == "do" else None,
     )
 
 

@@ -24,7 +24,7 @@ def rule(book: Book, entry: Entry) -> list[Element]:
         facts(entry),
         pair(entry),
         difference(entry),
-        el("h2", "What happened"),
+        el("h2", "What happened", data_search_exclude="true"),  # search has the symptom and the log
         el("p", prose(entry.evidence.stimulus), class_="stimulus", data_search_exclude="true"),
         happened.both(entry),
         colophon(book, entry),
