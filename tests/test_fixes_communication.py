@@ -139,6 +139,27 @@ def test_an_input_in_the_journal_is_numbers_of_bytes(
     afterwards(lab, CHAPTER / slug, look)
 
 
+def test_orders_that_the_fixed_code_placed_are_not_added_up_again(lab: Lab) -> None:
+    """RDD302: the query names the callers of the empty key, and no others have the old inputs."""
+    placed = []
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/place", "ann")
+        await in_proof.deploy("do")
+        await in_proof.call("Orders/place", "bob")
+        for row in await in_proof.query(queries("RDD302")[0]):
+            (entry,) = await in_proof.query(
+                f"select entry_json from sys_journal where id = '{row['invoked_by_id']}' and index = 0"
+            )
+            payload = json.loads(entry["entry_json"])["Command"]["Input"]["payload"]
+            placed.append(json.loads(bytes(payload)))
+        orders = "select id from sys_invocation where target = 'Orders/place'"
+        assert len(await in_proof.query(orders)) == 2
+
+    instead(lab, CHAPTER / "wrong-call-kind", look)
+    assert placed == ["ann"]
+
+
 @pytest.mark.parametrize(
     ("rule", "slug", "text"),
     [
@@ -382,11 +403,11 @@ def test_a_call_that_only_waits_its_turn_is_listed_too(
 
 @WAITING_OR_GONE
 def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimulus) -> None:
-    """RDD304: on the new deployment, those in the queue and those to come check out."""
+    """RDD304: on the new deployment, those in the queue and those to come check out, under another key."""
 
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Cart/ann/put", "pot")
-        first = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        first = asyncio.create_task(in_proof.call("Cart/ann/check_out", idempotency_key="k-1"))
         await until_stuck(in_proof, "Cart/ann/check_out", "Cart/ann/empty", stimulus)
         (found,) = await in_proof.query(queries("RDD304")[0])
         assert (found["waits"], found["holds"]) == ("Cart/ann/empty", "Cart/ann/check_out")
@@ -399,10 +420,12 @@ def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimul
         await asyncio.gather(first, put)
         assert await ends(in_proof, "Cart/ann/check_out") == ["[409] canceled"]
         assert await ends(in_proof, "Cart/ann/empty") == []
-        assert await in_proof.call("Cart/ann/check_out") == ["pot", "pan"]
+        await in_proof.call("Cart/ann/check_out", idempotency_key="k-1")
+        again = await in_proof.call("Cart/ann/check_out", idempotency_key="k-2")
+        assert again == ["pot", "pan"]
 
     trace = instead(lab, CHAPTER / "self-call-same-key", prove, stimulus).trace
-    assert [call.status for call in trace.calls] == [200, 409, 200, 200]
+    assert [call.status for call in trace.calls] == [200, 409, 200, 409, 200]
     assert not trace.state
 
 
@@ -598,6 +621,41 @@ def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
     assert trace.calls[-1].answer == "granted"
 
 
+@pytest.mark.parametrize("left", ["backing-off", "suspended", "running"])
+def test_claim_that_is_found_is_killed_wherever_it_is_left(
+    lab: Lab, left: str, tmp_path: Path
+) -> None:
+    """RDD305: backing off; or resumed on the fixed code, where it waits for an id that nobody was sent."""
+    target, (query,) = "Expenses/claim", queries("RDD305")
+    backs_off = left == "backing-off"
+    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    changes = [
+        ("import httpx\n", "from datetime import timedelta\n\nimport httpx\n"),
+        ('Service("Expenses")', f'Service("Expenses", invocation_retry_policy={later})'),
+    ]
+    slug = "communication/promise-outside-workflow"
+    dont = changed(tmp_path, f"{slug}/dont", *(changes if backs_off else []))
+    changed(tmp_path, f"{slug}/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "train ticket")
+        if not backs_off:
+            await until_status(in_proof, target, "paused")
+            await in_proof.deploy("do")
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+            await until_status(in_proof, target, left)
+            await in_proof.until_still(0.5)
+        await until_status(in_proof, target, left)
+        assert [row["status"] for row in await in_proof.query(query)] == [left]
+        assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
+        assert await ends(in_proof, target) == ["[409] killed"]
+
+    stimulus = REPLAY_EVERY_AWAIT if left == "suspended" else PLAIN
+    trace = instead(lab, SNIPPETS / slug, prove, stimulus, dont).trace
+    assert trace.effect_counts() == {"POST /mails": 1}
+
+
 @pytest.mark.parametrize("error", ["RuntimeError", "restate.TerminalError"])
 def test_an_error_where_there_is_no_awakeable_yet_saves_no_payment(
     lab: Lab, tmp_path: Path, error: str
@@ -641,17 +699,20 @@ def test_an_error_where_there_is_no_awakeable_yet_saves_no_payment(
         assert trace.calls[-1].answer["message"] == "not yet"
 
 
+RESOLVE = '    await ctx.promise("payment", type_hint=str).resolve(method)\n'
+RESOLVE_OLD = (
+    '    if awakeable := await ctx.get("payment", type_hint=str):\n'
+    "        ctx.resolve_awakeable(awakeable, method)\n"
+)
+"""What the new `paid` needs before that, as long as there are runs on the old code."""
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_a_payment_for_a_run_on_the_old_code(lab: Lab, tmp_path: Path, both: bool) -> None:
     """RDD306: it comes to the new code, which has to resolve the awakeable, too."""
     old = changed(tmp_path, "communication/awakeable-inside-workflow/dont")
-    resolve = '    await ctx.promise("payment", type_hint=str).resolve(method)\n'
-    too = (
-        '    if awakeable := await ctx.get("payment", type_hint=str):\n'
-        "        ctx.resolve_awakeable(awakeable, method)\n"
-    )
-    new = too * both + resolve
-    changed(tmp_path, "communication/awakeable-inside-workflow/do", (resolve, new))
+    new = RESOLVE_OLD * both + RESOLVE
+    changed(tmp_path, "communication/awakeable-inside-workflow/do", (RESOLVE, new))
     lost = "select i.id from sys_invocation i join sys_promise p on p.service_key = "
     lost += "i.target_service_key where i.target = 'Order/order-1/run' and i.status != 'completed' "
     lost += "and p.completed"
@@ -671,6 +732,35 @@ def test_a_payment_for_a_run_on_the_old_code(lab: Lab, tmp_path: Path, both: boo
     trace = instead(lab, CHAPTER / "awakeable-inside-workflow", pay, PLAIN, old).trace
     if both:
         assert "20 paid by card" in [i.result for i in trace.invocations]
+
+
+def test_a_second_payment_is_refused_and_reaches_the_run_on_the_old_code(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD306: the first came before the id was stored; the new `paid` resolves the awakeable first."""
+    old = changed(tmp_path, "communication/awakeable-inside-workflow/dont")
+    changed(
+        tmp_path, "communication/awakeable-inside-workflow/do", (RESOLVE, RESOLVE_OLD + RESOLVE)
+    )
+    lost = queries("RDD306")[0]
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/pot"] = 20
+        asked = in_proof.outside.hold("GET /prices/pot", at_most=30.0)
+        await in_proof.call("Order/order-1/run/send", "pot")
+        await in_proof.until_effect("GET /prices/pot")
+        await in_proof.deploy("do")
+        await in_proof.call("Order/order-1/paid", "card")
+        asked.set()
+        await in_proof.until_row("select key from state where key = 'payment'")
+        assert len(await in_proof.query(lost)) == 1
+        await in_proof.call("Order/order-1/paid", "cash")
+        await in_proof.until_all_completed()
+        assert not await in_proof.query(lost)
+
+    trace = instead(lab, CHAPTER / "awakeable-inside-workflow", pay, PLAIN, old).trace
+    assert [call.status for call in trace.calls] == [202, 200, 409]
+    assert "20 paid by cash" in [i.result for i in trace.invocations]
 
 
 def test_a_lost_payment_is_found_and_resolved_once(lab: Lab) -> None:
@@ -868,6 +958,65 @@ def test_a_dead_context_raises_what_a_route_may_catch(lab: Lab, tmp_path: Path) 
     calls = lab.run(lab.laboratory.result(proof, caught, PLAIN)).trace.calls
     assert [call.answer for call in calls[1:]] == ["VMException (598)", "sender"]
     assert calls[1].status == 200
+
+
+@pytest.mark.parametrize("code", ["dont", "do"])
+def test_handler_whose_journal_a_route_wrote_into_is_killed(
+    lab: Lab, code: str, tmp_path: Path
+) -> None:
+    """RDD312: on either code; with it ends what the route sent through it, not what others sent."""
+    slug = "communication/context-outside-a-handler"
+    register = "@parcels.handler()\nasync def register("
+    answering = '    return f"registered, to {address}"\n'
+    posting = (
+        "def post(path: str) -> None:\n"
+        '    httpx.post(os.environ["API_URL"] + path, timeout=30).raise_for_status()\n\n\n'
+    )
+    steps = (
+        '    await ctx.run_typed("print label", post, path="/labels")\n'
+        '    await ctx.run_typed("file", address.upper)\n'
+    )
+    moving = '    ctx.set("place", place)\n'
+    noting = '    await ctx.run_typed("note", post, path=f"/notes/{place}")\n'
+    for variant in ("dont", "do"):
+        changed(
+            tmp_path,
+            f"{slug}/{variant}",
+            ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+            (register, posting + register),
+            (answering, steps + answering),
+            (moving, noting + moving),
+        )
+    parcel = "Parcels/parcel-1"
+    queued = "select id from sys_invocation where status = 'pending' and idempotency_key = "
+    killed = "select id from sys_invocation where idempotency_key = 'scan-7' "
+    killed += "and completion_failure = '[409] killed'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        printed = in_proof.outside.hold("POST /labels", at_most=20.0)
+        await in_proof.call(f"{parcel}/register/send", "Linz")
+        await in_proof.until_effect("POST /labels")
+        await in_proof.post(in_proof.worker_url, "/scans/scan-7/parcel-1/Graz")
+        printed.set()
+        await until_status(in_proof, f"{parcel}/register", "paused")
+        await in_proof.until_row(f"{queued} 'scan-7'")
+        await in_proof.call(f"{parcel}/scanned/send", "Wien", idempotency_key="scan-8")
+        await in_proof.until_row(f"{queued} 'scan-8'")
+        noted = in_proof.outside.hold("POST /notes/Graz", at_most=20.0)
+        assert await in_proof.operate("kill", f"{parcel}/register") == 200
+        await in_proof.until_row(killed)
+        noted.set()
+        await in_proof.until_all_completed()
+        assert await in_proof.call(f"{parcel}/where") == "Wien"
+        again = await in_proof.call(f"{parcel}/scanned", "Graz", idempotency_key="scan-7")
+        assert again["message"] == "killed"
+        assert await in_proof.call(f"{parcel}/where") == "Wien"
+        await in_proof.call(f"{parcel}/scanned", "Graz", idempotency_key="scan-7-again")
+        assert await in_proof.call(f"{parcel}/where") == "Graz"
+
+    stimulus = dataclasses.replace(crash_after_step("file"), successor=code)
+    outcome = instead(lab, SNIPPETS / slug, prove, stimulus, tmp_path / "dont.py").outcome
+    assert outcome == JournalMismatch(command=3, was="one way call/send", now="run")
 
 
 def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None:

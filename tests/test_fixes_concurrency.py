@@ -13,12 +13,9 @@ import pytest
 
 from restate_guide import catalogue
 from restate_guide.lab import (
-    LATE_REPLAY,
     PLAIN,
     REPLAY_EVERY_AWAIT,
     JournalMismatch,
-    Result,
-    RetriedUntilPaused,
     crash_after_step,
     crash_before_journal,
     load,
@@ -30,12 +27,10 @@ from tests.fixes import (
     SNIPPETS,
     afterwards,
     changed,
-    deployment,
     in_place,
     instead,
     queries,
     resume_on,
-    resume_on_one_before_the_latest,
     until_status,
 )
 
@@ -83,215 +78,42 @@ def test_fixed_code_sends_to_a_handler_that_the_server_must_know(
     )
 
 
-def resumed(lab: Lab, slug: str, target: str, deployment: str) -> Result:
-    """A don't that ended paused, then was resumed on another snippet of its rule."""
+SENDING = "@parcels.handler()\nasync def send"
+OFFERING = (
+    "@parcels.handler()\n"
+    "async def offer(ctx: restate.Context, carrier: str) -> str:\n"
+    f'    return await ctx.run_typed("ask", ask, carrier=carrier)\n\n\n{SENDING}'
+)
+OFFERS_ARE_CALLS = (
+    ('ctx.run_typed("ask road", ask, carrier="road")', 'ctx.service_call(offer, "road")'),
+    ('ctx.run_typed("ask rail", ask, carrier="rail")', 'ctx.service_call(offer, "rail")'),
+)
 
-    async def fix(in_proof: LabInProof) -> None:
-        await resume_on(in_proof, target, deployment)
+
+def test_a_call_that_lost_goes_on_after_its_caller_has_returned(lab: Lab, tmp_path: Path) -> None:
+    """RDD403, RDD408: and ends well."""
+    offer = (SENDING, OFFERING)
+    calls = changed(tmp_path, "concurrency/first-completed/do", offer, *OFFERS_ARE_CALLS)
+
+    async def prove(in_proof: LabInProof) -> None:
+        for carrier in ("road", "rail"):
+            in_proof.outside.answers[f"GET /offers/{carrier}"] = {"carrier": carrier}
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        sending = asyncio.create_task(in_proof.call("Parcels/send"))
+        await in_proof.until_effect("GET /offers/road")
+        assert await sending == "shipment-1 goes by rail"
+        await until_status(in_proof, "Parcels/send", "completed")
+        await until_status(in_proof, "Parcels/offer", "running")
+        road.set()
         await in_proof.until_all_completed()
 
-    return afterwards(lab, CHAPTER / slug, fix)
-
-
-def test_paused_with_futures_completes_on_the_fixed_code(lab: Lab) -> None:
-    """RDD407: nothing is booked again."""
-    trace = resumed(lab, "gather-returns-futures", "Trips/plan", "do").trace
-    assert trace.effect_counts() == {"POST /flights": 1, "POST /rooms": 1}
-    assert {invocation.status for invocation in trace.invocations} == {"completed"}
-
-
-def test_mismatch_after_a_deadline_completes_without_the_branch(lab: Lab) -> None:
-    """RDD406: on a version that always sleeps."""
-    trace = resumed(lab, "offset-by-hand", "Reminders/remind", "clamped").trace
-    assert trace.effect_counts() == {"POST /emails": 1}
-    assert {invocation.status for invocation in trace.invocations} == {"completed"}
-
-
-def test_resumed_by_its_id_on_a_deployment_that_is_not_the_latest(lab: Lab) -> None:
-    """RDD406: where the fix was registered after the version that always sleeps."""
-
-    async def fix(in_proof: LabInProof) -> None:
-        await resume_on_one_before_the_latest(in_proof, "Reminders/remind", "clamped")
-
-    trace = afterwards(lab, CHAPTER / "offset-by-hand", fix).trace
-    assert trace.effect_counts() == {"POST /emails": 1}
-
-
-def test_suspended_in_its_sleep_is_resumed_on_a_version_that_always_sleeps(lab: Lab) -> None:
-    """RDD406: by that deployment's id, before the deadline; so it never fails."""
-    target = "Reminders/remind"
-
-    async def prove(in_proof: LabInProof) -> None:
-        await in_proof.deploy("clamped")
-        always_sleeps = await deployment(in_proof, "Reminders")
-        await in_proof.deploy("dont")  # last, so that the call goes there
-        reminding = asyncio.create_task(in_proof.call(target, time.time() + 3.0))
-        await until_status(in_proof, target, "suspended")
-        assert await in_proof.operate("resume", target, deployment=always_sleeps) == 200
-        await reminding
-
-    result = instead(lab, CHAPTER / "offset-by-hand", prove, REPLAY_EVERY_AWAIT)
-    assert result.outcome == load(CHAPTER / "offset-by-hand").promise
-    assert not result.trace.failures()
-
-
-def test_a_delayed_message_may_not_be_late_either(lab: Lab, tmp_path: Path) -> None:
-    """RDD406: a delay below zero fails like such a sleep."""
-    sends = changed(
-        tmp_path,
-        "concurrency/offset-by-hand/negative",
-        ("await ctx.sleep(", "ctx.service_send(remind, due, send_delay="),
-    )
-    proof = load(CHAPTER / "offset-by-hand")
-    past, negative = proof.asides["past"].prove, proof.asides["negative"].outcome
-    assert past
-    assert isinstance(negative, RetriedUntilPaused)
-    outcome = instead(lab, proof.folder, past, PLAIN, sends).outcome
-    assert outcome == RetriedUntilPaused(negative.error, attempts=3)
-
-
-def test_steps_in_asyncio_gather_replay_in_place(lab: Lab) -> None:
-    """RDD401: the commands and their order are the same."""
-    outcome = in_place(lab, CHAPTER / "gather-of-steps", LATE_REPLAY).outcome
-    assert outcome == load(CHAPTER / "gather-of-steps").promise
-
-
-def test_gather_raises_a_cancel(lab: Lab, tmp_path: Path) -> None:
-    """RDD407: not what its futures raised, but what befalls the invocation itself."""
-    waiting = "    await restate.gather(charged, shipped)\n"
-    caught = changed(
-        tmp_path,
-        "concurrency/gather-of-steps/do",
-        (
-            waiting,
-            f"    try:\n    {waiting}    except restate.TerminalError as error:\n"
-            '        return ["gather", error.message]\n',
-        ),
-    )
-
-    async def prove(in_proof: LabInProof) -> None:
-        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
-        fulfilling = asyncio.create_task(in_proof.call("Orders/fulfil", "order-1"))
-        await in_proof.until_effect("POST /shipments")
-        assert await in_proof.operate("cancel", "Orders/fulfil") == 202
-        await fulfilling
-        shipped.set()
-
-    trace = instead(lab, CHAPTER / "gather-of-steps", prove, PLAIN, caught).trace
-    assert trace.calls[0].answer == ["gather", "cancelled"]
-
-
-@pytest.mark.parametrize(("aside", "unseen"), [("unseen", 1), ("failed", 0)])
-def test_errors_that_nobody_has_seen_are_found(lab: Lab, aside: str, unseen: int) -> None:
-    """RDD407: the query of RDD510, for what succeeded."""
-    rule = CHAPTER / "gather-returns-futures"
-    proof = load(rule).judging(load(rule).asides[aside])
-    stuck = "i.status IN ('backing-off', 'paused')"
-    query = queries("RDD510")[0]
-    assert stuck in query
-
-    async def look(in_proof: LabInProof) -> None:
-        await proof.prove(in_proof)
-        found = await in_proof.query(query.replace(stuck, "i.completion_result = 'success'"))
-        assert len(found) == unseen
-
-    snippet = rule / f"{load(rule).asides[aside].snippet}.py"
-    instead(lab, rule, look, snippet=snippet, promise=proof.promise)
-
-
-@pytest.mark.parametrize(("kind", "ends"), [("def", True), ("async def", False)])
-def test_a_step_that_lost_when_its_handler_has_ended(
-    lab: Lab, tmp_path: Path, kind: str, ends: bool
-) -> None:
-    """RDD403, RDD408: a plain function goes on; a coroutine is broken off. Neither is journaled."""
-    asking = '    response = httpx.get(f"{API_URL}/offers/{carrier}", timeout=30)\n'
-    then = '    httpx.post(f"{API_URL}/answers/{carrier}")\n'
-    awaiting = (
-        "    async with httpx.AsyncClient(timeout=30) as client:\n"
-        '        response = await client.get(f"{API_URL}/offers/{carrier}")\n'
-    )
-    snippet = changed(
-        tmp_path,
-        "concurrency/first-completed/do",
-        ("def ask(", f"{kind} ask("),
-        (asking, (asking if ends else awaiting) + then),
-    )
-
-    async def prove(in_proof: LabInProof) -> None:
-        in_proof.outside.answers["GET /offers/road"] = {"carrier": "road"}
-        in_proof.outside.answers["GET /offers/rail"] = {"carrier": "rail"}
-        in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
-        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
-        assert await in_proof.call("Parcels/send") == "shipment-1 goes by rail"
-        if not ends:
-            await in_proof.until_still(0.3)  # the answer can come before the attempt's end does
-        road.set()
-        if ends:
-            await in_proof.until_effect("POST /answers/road")
-        else:
-            await in_proof.until_still(0.5)
-
-    trace = instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet).trace
-    assert ("POST /answers/road" in trace.effect_counts()) == ends
-    results = [e for e in trace.invocations[0].journal if e.type == "Notification: Run"]
-    assert len(results) == 2  # the railway's offer, and the shipment
-
-
-def test_a_step_that_is_tried_again_has_the_one_beside_it_repeated(lab: Lab) -> None:
-    """RDD401: by `restate.gather`, too; a worker needn't die for it."""
-    rule = CHAPTER / "gather-of-steps"
-
-    async def prove(in_proof: LabInProof) -> None:
-        in_proof.outside.fail("POST /charges", times=1)
-        in_proof.outside.in_order("POST /shipments", "POST /charges")
-        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
-        fulfilling = asyncio.create_task(in_proof.call("Orders/fulfil", "order-1"))
-        await in_proof.until_effect("POST /shipments", times=2)
-        shipped.set()
-        assert await fulfilling == ["charge-1", "shipment-2"]
-
-    instead(lab, rule, prove, PLAIN, rule / "do.py")
-
-
-def test_calls_that_were_returned_as_futures_are_found(lab: Lab, tmp_path: Path) -> None:
-    """RDD407: their class has another name than that of a step's."""
-    handler = "@trips.handler()\nasync def plan("
-    snippet = changed(
-        tmp_path,
-        "concurrency/gather-returns-futures/dont",
-        (
-            handler,
-            "@trips.handler()\nasync def one(ctx: restate.Context, kind: str) -> str:\n"
-            f'    return await ctx.run_typed("book", book, kind=kind)\n\n\n{handler}',
-        ),
-        ('ctx.run_typed("book flight", book, kind="flight")', 'ctx.service_call(one, "flight")'),
-        ('ctx.run_typed("book room", book, kind="room")', 'ctx.service_call(one, "room")'),
-    )
-    found = []
-
-    async def look(in_proof: LabInProof) -> None:
-        await in_proof.call("Trips/plan", "ann")
-        found.extend(await in_proof.query(queries("RDD407")[0]))
-
-    instead(lab, CHAPTER / "gather-returns-futures", look, PLAIN, snippet)
-    assert [row["target"] for row in found] == ["Trips/plan"]
-
-
-def test_a_short_sleep_that_is_over_can_not_become_a_durable_one_in_place(
-    lab: Lab, tmp_path: Path
-) -> None:
-    """RDD405: the command behind it stands where the new code sleeps."""
-    rule = CHAPTER / "sleep-not-durable"
-    anew = (rule / "anew.py").read_text()
-    durable = anew.replace("await pause()", "await ctx.sleep(timedelta(seconds=0.3))").replace(
-        "import asyncio\n", "import asyncio\nfrom datetime import timedelta\n"
-    )
-    (tmp_path / "dont.py").write_text(anew)
-    (tmp_path / "do.py").write_text(durable)
-    stimulus = dataclasses.replace(crash_before_journal("mail advice"), successor="do")
-    result = instead(lab, rule, load(rule).prove, stimulus, tmp_path / "dont.py")
-    assert isinstance(result.outcome, JournalMismatch)
-    assert (result.outcome.was, result.outcome.now) == ("run", "sleep")
+    trace = instead(lab, CHAPTER / "first-completed", prove, PLAIN, calls).trace
+    assert not trace.failures()
+    assert sorted(each.result for each in trace.invocations) == [
+        "rail",
+        "road",
+        "shipment-1 goes by rail",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -306,22 +128,18 @@ def test_the_one_named_first_wins_only_of_those_that_ended_during_a_durable_wait
     lab: Lab, tmp_path: Path, weighing: str, winner: str
 ) -> None:
     """RDD403: where the handler was busy with something else, the one that ended first wins."""
-    handler = "@parcels.handler()\nasync def send"
     selecting = "    _, first = await restate.select"
     snippet = changed(
         tmp_path,
         "concurrency/first-completed/do",
         ("import os\n", "import asyncio\nimport os\n"),
         (
-            handler,
+            SENDING,
             "def weigh() -> None:\n"
             '    httpx.post(f"{API_URL}/weighings", timeout=30).raise_for_status()\n\n\n'
-            "@parcels.handler()\n"
-            "async def offer(ctx: restate.Context, carrier: str) -> str:\n"
-            f'    return await ctx.run_typed("ask", ask, carrier=carrier)\n\n\n{handler}',
+            f"{OFFERING}",
         ),
-        ('ctx.run_typed("ask road", ask, carrier="road")', 'ctx.service_call(offer, "road")'),
-        ('ctx.run_typed("ask rail", ask, carrier="rail")', 'ctx.service_call(offer, "rail")'),
+        *OFFERS_ARE_CALLS,
         (
             selecting,
             "    await rail.invocation_id()\n"  # both are called
@@ -349,25 +167,35 @@ def test_the_one_named_first_wins_only_of_those_that_ended_during_a_durable_wait
     instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet)
 
 
-def test_a_loser_that_fails_ends_the_attempt(lab: Lab) -> None:
-    """RDD403: the step that is under way is executed again."""
-    rule = CHAPTER / "first-completed"
+@pytest.mark.parametrize(
+    ("status", "shipments"), [(503, 2), (404, 1)], ids=["tried again", "terminal"]
+)
+def test_a_loser_that_fails_ends_the_attempt(
+    lab: Lab, tmp_path: Path, status: int, shipments: int
+) -> None:
+    """RDD403: the step that is under way is executed again; but not by a `TerminalError`."""
+    answer = '    return str(response.raise_for_status().json()["carrier"])\n'
+    terminal = '    if response.status_code == 404:\n        raise restate.TerminalError("no")\n'
+    snippet = changed(tmp_path, "concurrency/first-completed/do", (answer, terminal + answer))
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.answers["GET /offers/rail"] = {"carrier": "rail"}
         in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
-        in_proof.outside.fail("GET /offers/road", times=1)
+        in_proof.outside.fail("GET /offers/road", times=1, status=status)
         road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
         shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
         sending = asyncio.create_task(in_proof.call("Parcels/send"))
         await in_proof.until_effect("POST /shipments")
         road.set()
-        await in_proof.until_effect("POST /shipments", times=2)
+        if status == 404:
+            await in_proof.until_row("select id from sys_journal where entry_json like '%\"no\"%'")
+        await in_proof.until_effect("POST /shipments", times=shipments)
         shipped.set()
-        assert await sending == "shipment-2 goes by rail"
+        assert await sending == f"shipment-{shipments} goes by rail"
 
-    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
-    assert "RT0007" in {failure.code for failure in trace.failures()}
+    trace = instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet).trace
+    assert ("RT0007" in {failure.code for failure in trace.failures()}) == (status == 503)
+    assert trace.effect_counts()["POST /shipments"] == shipments
 
 
 @pytest.mark.parametrize("caught", [False, True])
@@ -405,6 +233,29 @@ def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: 
 
     trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
     assert ("POST /rides" in trace.effect_counts()) == (not caught)
+
+
+def test_a_caller_that_has_asked_for_more_since_the_race_meets_a_mismatch(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD408: on the fixed code in place, its journal has that step where the cancel now is."""
+    rule = CHAPTER / "loser-keeps-running"
+    answer = '    return f"{winner}: {ride}"'
+    telling = f'    await ctx.run_typed("tell", ride.upper)\n{answer}'
+    for name in ("dont", "do"):
+        changed(tmp_path, f"concurrency/loser-keeps-running/{name}", (answer, telling))
+
+    async def prove(in_proof: LabInProof) -> None:
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_effect("POST /offers/red")
+        await in_proof.until_effect("POST /offers/blue")
+        asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
+        await in_proof.resolve_awakeable(asked["POST /offers/red"], "ann")
+        await call
+
+    in_its_place = dataclasses.replace(crash_after_step("tell"), successor="do")
+    outcome = instead(lab, rule, prove, in_its_place, tmp_path / "dont.py").outcome
+    assert outcome == JournalMismatch(command=3, was="run", now="send signal")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,41 @@ def test_paused_by_a_mismatch_resumes_on_the_fixed_code(lab: Lab) -> None:
     assert [(state.name, state.value) for state in trace.state] == [("tea", 420)]
 
 
+@pytest.mark.parametrize("code", ["dont", "do"])
+def test_failed_step_that_had_used_the_context_is_stuck_on_either_code(
+    lab: Lab, code: str, tmp_path: Path
+) -> None:
+    """RDD103: the commands keep their order, but the step has no result; found, and killed."""
+    slug = "determinism/context-inside-run"
+    asks, sets = "        cents = await price(item)\n", "        ctx.set(item, cents)\n"
+    asked = '        ctx.set("asked", item)\n        cents = await price(item)\n'
+    dont = changed(tmp_path, f"{slug}/dont", (asks, asked), (sets, ""))
+    changed(tmp_path, f"{slug}/do", ("ctx.set(item, cents)", 'ctx.set("asked", item)'))
+    target, (query,) = "Cart/cart-1/add", queries("RDD103")
+    pauses = "select id from sys_journal_events where event_type = 'Paused'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /prices/tea", times=1)
+        await in_proof.call(f"{target}/send", "tea")
+        await until_status(in_proof, target, "paused")
+        journal = await in_proof.query("select entry_type from sys_journal order by index")
+        types = [row["entry_type"] for row in journal]
+        assert types == ["Command: Input", "Command: Run", "Command: SetState"]
+        await in_proof.deploy(code)
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(f"{pauses} group by id having count(*) > 1")
+        await until_status(in_proof, target, "paused")
+        assert [row["target"] for row in await in_proof.query(query)] == [target]
+        assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
+        assert not await in_proof.query(query)
+
+    trace = instead(lab, SNIPPETS / slug, prove, PLAIN, dont).trace
+    codes = [failure.code for failure in trace.failures()]
+    assert codes == ["RT0007"] + ["RT0016"] * 4
+    assert trace.effect_counts() == {}
+
+
 def test_late_mismatch_of_a_draw_resumes_on_the_fixed_code(lab: Lab) -> None:
     """RDD106: the fixed code makes the same draws in the same order."""
     target = "Order/order-1/pay"
@@ -489,6 +524,29 @@ def test_query_about_one_invocation(lab: Lab, rule: str, target: str, rows: int)
 
     afterwards(lab, folder, ask)
     assert len(found) == rows
+
+
+@pytest.mark.parametrize(("drawn", "charges"), [("in the step", 2), ("before it", 1)])
+def test_key_that_a_step_draws_itself_is_another_one_each_time(
+    lab: Lab, drawn: str, charges: int, tmp_path: Path
+) -> None:
+    """RDD105, RDD102: the step is executed again, and acts again."""
+    itself = [
+        ("import os\n", "import os\nimport uuid\n"),
+        ('"idempotency-key": key', '"idempotency-key": str(uuid.uuid4())'),
+    ]
+    snippet = changed(
+        tmp_path,
+        "determinism/run-action-not-idempotent/do",
+        *(itself if drawn == "in the step" else []),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Checkout/pay", "order-1") == f"charge-{charges}"
+
+    trace = instead(lab, CHAPTER / "run-action-not-idempotent", prove, snippet=snippet).trace
+    assert len(trace.effects) == 2
+    assert trace.effect_counts() == {"POST /charges": charges}
 
 
 def test_number_that_was_booked_is_mailed(lab: Lab, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from restate_guide.lab import (
     PLAIN,
     REPLAY_EVERY_AWAIT,
     Stimulus,
+    crash_after_effect,
     crash_after_step,
     crash_before_journal,
     load,
@@ -670,6 +671,30 @@ def test_step_without_a_limit_is_resumed_on_the_fixed_code(lab: Lab) -> None:
     assert [attempt.ends for attempt in quote.attempts] == ["error"] * 3 + ["output"]
 
 
+def test_step_without_a_limit_is_paused_while_it_is_tried(lab: Lab) -> None:
+    """RDD511: the page's query finds it then; on the fixed code the last week's rate is taken."""
+    rate, target = "GET /rates/eur", "Quotes/price"
+    (query,) = queries("RDD511")
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(rate, times=99)
+        first = in_proof.outside.hold(rate, at_most=20.0)
+        quoting = asyncio.create_task(in_proof.call(target, 200))
+        await in_proof.until_effect(rate)
+        assert [row["status"] for row in await in_proof.query(query)] == ["running"]
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        first.set()
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        await quoting
+
+    trace = instead(lab, CHAPTER / "dead-retry-option", fix).trace
+    assert trace.invocations[0].result == 180.0
+
+
 def test_argument_taken_for_options_resumes_on_the_fixed_code(lab: Lab) -> None:
     """RDD512."""
 
@@ -890,6 +915,28 @@ def test_cancel_ends_the_undoing_in_a_plain_loop(lab: Lab, tmp_path: Path) -> No
 
     trace = instead(lab, CHAPTER / "no-compensation", prove, snippet=snippet).trace
     assert len(trace.rows["rooms"]) == 1
+
+
+@pytest.mark.parametrize(("place", "times"), [("before", 2), ("after", 1)])
+def test_key_of_the_refund_is_drawn_after_the_debits(
+    lab: Lab, tmp_path: Path, place: str, times: int
+) -> None:
+    """RDD506: in place, drawn before it, Ann is debited twice, and no error says so."""
+    first, second = "    key = str(ctx.uuid())\n", "    back = str(ctx.uuid())\n"
+    drawn = second + first if place == "before" else first + second
+    rule = "errors/compensation-not-idempotent"
+    fixed = changed(tmp_path, f"{rule}/do", (first, drawn), ('key=f"{key}-back"', "key=back"))
+    dont = changed(tmp_path, f"{rule}/dont")
+    debit, credit = "POST /debits", "POST /credits"
+
+    async def rent(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /unlocks", times=1, status=409)
+        assert (await in_proof.call("Bikes/7/rent", "ann"))["message"] == "the bike is broken"
+
+    in_place = dataclasses.replace(crash_after_effect(debit), successor=fixed.stem)
+    trace = instead(lab, SNIPPETS / rule, rent, in_place, dont).trace
+    assert trace.effect_counts() == {debit: times, credit: 1}
+    assert "RT0016" not in {failure.code for failure in trace.failures()}
 
 
 def test_cancel_refunds_a_meal_that_a_courier_fetches(lab: Lab) -> None:

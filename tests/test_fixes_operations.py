@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from restate_guide.lab import (
     REPLAY_EVERY_AWAIT,
     Holds,
     LabError,
+    Stimulus,
     crash_after_effect,
     crash_after_step,
     load,
@@ -89,6 +91,32 @@ def test_what_the_server_says_of_its_settings(name: str, deprecated: bool) -> No
     assert ("deprecated" in said.stdout + said.stderr) == deprecated
     assert 'request-identity-private-key-pem-file = "key.pem"' in said.stdout
     assert 'cleanup-interval = "1h"' in said.stdout
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_delayed_call_from_before_a_service_was_closed_is_paid_unless_cancelled(
+    lab: Lab, cancelled: bool
+) -> None:
+    """RDD602: the page's query lists it, with its status."""
+    rule, target = CHAPTER / "internal-service-public", "Refunds/refund"
+    calls = queries("RDD602")[-1]
+
+    async def close(in_proof: LabInProof) -> None:
+        sent = await in_proof.call(f"{target}/send?delay=2s", "order-2")
+        await in_proof.admin("PATCH", "/services/Refunds", {"public": False})
+        refused = await in_proof.call(f"{target}/send", "order-3")
+        assert "not public" in str(refused)
+        (listed,) = await in_proof.query(calls)
+        assert (listed["id"], listed["status"]) == (sent["invocationId"], "scheduled")
+        if cancelled:
+            assert await in_proof.operate("cancel", target) == 200
+            await in_proof.until_still(2.5)
+        else:
+            await in_proof.until_effect("POST /refunds/order-2")
+            await in_proof.until_all_completed()
+
+    trace = instead(lab, rule, close, PLAIN).trace
+    assert trace.effect_counts() == ({} if cancelled else {"POST /refunds/order-2": 1})
 
 
 def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None:
@@ -319,6 +347,93 @@ def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
         assert await sending == letter
 
     instead(lab, rule, lengthen, snippet=snippet)
+
+
+@pytest.mark.parametrize(("earlier", "sent"), [("limit", True), ("registration", False)])
+def test_longer_limit_reaches_what_is_under_way_before_the_next_registration(
+    lab: Lab, tmp_path: Path, earlier: str, sent: bool
+) -> None:
+    """RDD604: set after it, it holds for the new deployment only."""
+    rule, read = CHAPTER / "long-step-default-timeouts", "GET /payments/ann"
+    own, service = "(inactivity_timeout=ASKED, abort_timeout=CLOSED)", 'Service("Statements"'
+    snippet = changed(
+        tmp_path,
+        "operations/long-step-default-timeouts/dont",
+        ("seconds=2), timedelta(seconds=0.5)", "seconds=0.2), timedelta(seconds=0.2)"),
+        (own, "()"),
+        (f"{service})", f"{service}, {own[1:]}"),
+    )
+    shutil.copy(rule / "do.py", tmp_path)
+
+    async def lengthen(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        in_proof.outside.hold(read, at_most=0.8)
+        sending = asyncio.create_task(in_proof.call("Statements/send", "ann"))
+        await in_proof.until_effect(read)
+        if earlier == "registration":
+            await in_proof.deploy("do")
+        await in_proof.admin("PATCH", "/services/Statements", {"abort_timeout": "30m"})
+        if earlier == "limit":
+            await in_proof.deploy("do")
+        assert (await sending is not None) == sent
+
+    trace = instead(lab, rule, lengthen, snippet=snippet).trace
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
+
+
+@pytest.mark.parametrize(
+    ("stimulus", "codes"), [(REPLAY_EVERY_AWAIT, {"RT0001"}), (PLAIN, set())], ids=["1.1", "2"]
+)
+def test_over_http_1_only_the_abort_timeout_counts(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus, codes: set[str]
+) -> None:
+    """RDD405, RDD604, RT0001: over HTTP/2 a step that is longer than that, and no longer than both, is let be."""
+    rule, read = CHAPTER / "long-step-default-timeouts", "GET /payments/ann"
+    limits = ("seconds=2)", "minutes=5)")
+    snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", limits)
+
+    async def send(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        in_proof.outside.hold(read, at_most=1.2)
+        sending = asyncio.create_task(in_proof.call("Statements/send", "ann"))
+        await in_proof.until_effect(read)
+        in_proof.outside.hold(read, at_most=0.0)
+        await sending
+
+    trace = instead(lab, rule, send, stimulus, snippet).trace
+    assert {failure.code for failure in trace.failures()} == codes
+    assert (trace.effect_counts()["POST /letters"] > 1) == bool(codes)
+
+
+def test_long_step_is_paused_while_it_works_and_resumed_on_longer_limits(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD604: what its attempt has sent is known by then; only the pause asks it to suspend."""
+    rule, target, read = (
+        CHAPTER / "long-step-default-timeouts",
+        "Statements/send",
+        "GET /payments/ann",
+    )
+    limits = ("seconds=2), timedelta(seconds=0.5)", "minutes=5), timedelta(seconds=0.2)")
+    snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", limits)
+    shutil.copy(rule / "do.py", tmp_path)
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        in_proof.outside.hold(read, at_most=1.5)
+        sending = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect(read)
+        in_proof.outside.hold(read, at_most=0.0)
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        await in_proof.until_effect("POST /letters")
+        await resume_on(in_proof, target)
+        await sending
+
+    trace = instead(lab, rule, fix, snippet=snippet).trace
+    assert trace.invocations[0].result == "letter-2"
+    assert trace.effect_counts() == {"POST /letters": 2}
 
 
 def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:

@@ -157,6 +157,55 @@ def test_what_backs_off_is_paused_before_it_is_resumed(
     assert trace.effect_counts() == effects
 
 
+@pytest.mark.parametrize(
+    ("id", "rule", "target", "before", "body"),
+    [
+        ("RDD201", "state/state-in-a-service", "SignIns/check", None, "phone"),
+        ("RDD202", "state/write-in-shared-handler", "Polls/lunch/vote", None, "tea"),
+        (
+            "RDD209",
+            "state/get-without-type-hint",
+            "Customers/ann/label",
+            "Customers/ann/move",
+            {"street": "Mill Lane 1", "city": "Ely"},
+        ),
+        ("RDD606", "operations/flag-read-in-flight", "Tickets/sell", None, "order-1"),
+        ("RDD608", "operations/bad-input-is-500", "Parcels/send", None, None),
+    ],
+)
+def test_the_query_on_the_page_finds_what_is_backing_off(
+    lab: Lab, tmp_path: Path, id: str, rule: str, target: str, before: str | None, body: object
+) -> None:
+    """RDD201, RDD202, RDD209, RDD606, RDD608: what is not paused yet."""
+    service = target.partition("/")[0]
+    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    imported = ("import restate\n", "from datetime import timedelta\n\nimport restate\n")
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        imported,
+        (f'("{service}")', f'("{service}", invocation_retry_policy={policy})'),
+    )
+    proof = load(SNIPPETS / rule)
+    found: list[object] = []
+
+    async def look(in_proof: LabInProof) -> None:
+        if before:
+            await in_proof.call(before, body)
+        await in_proof.call(f"{target}/send", None if before else body)
+        await until_status(in_proof, target, "backing-off")
+        if proof.stimulus.workers > 1:  # its first worker's death had it back off: on to the second
+            assert await in_proof.operate("resume", target) == 200
+            await in_proof.until_row(
+                "select id from sys_journal_events where event_json like '%RT0016%'"
+            )
+            await until_status(in_proof, target, "backing-off")
+        found.extend(row["target"] for row in await in_proof.query(queries(id)[0]))
+
+    instead(lab, proof.folder, look, snippet=dont)
+    assert found == [target]
+
+
 @pytest.mark.parametrize(("key", "times"), [(None, 2), ("delivery-1", 1)])
 def test_whoever_asks_again_without_a_key_has_it_done_again(
     lab: Lab, key: str | None, times: int
@@ -373,6 +422,34 @@ def test_an_object_does_not_take_the_name_of_a_service(lab: Lab) -> None:
             await in_proof.deploy("do")
 
     instead(lab, CHAPTER / "entity-in-a-service", register)
+
+
+def test_a_caller_that_has_not_come_to_the_call_yet_is_counted(lab: Lab, tmp_path: Path) -> None:
+    """RDD701: it will call the old `add`, of which there is no invocation yet."""
+    (query,) = queries("RDD701")
+    rule = CHAPTER / "entity-in-a-service"
+    asks = "    return await ctx.service_call("
+    snippet = changed(
+        tmp_path,
+        "services/entity-in-a-service/dont",
+        (asks, f'    await ctx.run_typed("read", read, customer=customer)\n{asks}'),
+    )
+    counts = []
+
+    async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /points/ann"] = 100
+        comes = in_proof.outside.hold("GET /points/ann", at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Orders/pay", "ann"))
+        await in_proof.until_effect("GET /points/ann")
+        targets = await in_proof.query("select target from sys_invocation")
+        assert targets == [{"target": "Orders/pay"}]
+        counts.extend(await in_proof.query(query))
+        comes.set()
+        assert await paying == 110
+        counts.extend(await in_proof.query(query))
+
+    instead(lab, rule, look, PLAIN, snippet)
+    assert [count for row in counts for count in row.values()] == [1, 0]
 
 
 def test_lost_update_shows_in_the_journals(lab: Lab) -> None:

@@ -568,6 +568,27 @@ def test_run_guard_knows_steps_by_keywords_and_without_a_name_and_scopes(
     assert f"{refused} is called inside the step {name!r}" in said
 
 
+@server
+@pytest.mark.parametrize("limit", ["max_attempts=2", "max_duration=timedelta(milliseconds=1)"])
+def test_run_guard_lets_a_step_with_a_limit_fail_for_good(
+    lab: Lab, tmp_path: Path, limit: str
+) -> None:
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    sets = 'ctx.run_typed("note", lambda: ctx.set("note", what)'
+    imported = (
+        "import restate\nfrom run",
+        "from datetime import timedelta\n\nimport restate\nfrom run",
+    )
+    snippet = changed(
+        tmp_path, "recipes/accounts", (sets, f"{sets}, restate.RunOptions({limit})"), imported
+    )
+    result = run(lab, snippet, calling("Account/ann/note", "tea"), env=STRICT)
+    assert answer(result)["code"] == 500
+    assert "ctx.set is called inside the step 'note'" in message(result)
+    (ended,) = result.trace.invocations
+    assert ended.status == "completed" and result.trace.state == ()
+
+
 IN_A_THREAD = """\
     def act() -> None:
         thread = threading.Thread(target=ctx.set, args=("note", what))

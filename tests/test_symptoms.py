@@ -156,6 +156,36 @@ def test_a_query_does_not_find_what_its_page_says_it_does_not(
 
 
 @pytest.mark.server
+def test_what_fails_before_its_first_step_is_done_is_not_found_though_its_line_is_repeated(
+    lab: Lab,
+) -> None:
+    """A card that no bank charges: no wait is in the journal, and each attempt writes its line."""
+    (query,) = queries("line-repeated")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=9)
+        await in_proof.call("Checkout/pay", "order-1")
+        assert not await in_proof.query(query)
+
+    trace = instead(lab, BOOK.find("RDD109").rule.folder, prove, PLAIN).trace
+    assert trace.line_counts() == {"charging order-1": 3}
+    assert trace.effect_counts() == {}
+
+
+@pytest.mark.server
+def test_what_decided_otherwise_is_a_suspect(lab: Lab) -> None:
+    """RDD705: an attempt broke off; the page's first query tells, and the journal doesn't."""
+    suspects, _ = queries("effect-repeated")
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        found.extend(await in_proof.query(suspects))
+
+    afterwards(lab, BOOK.find("RDD705").rule.folder, look)
+    assert found == [{"target": "Library/borrow", "status": "completed"}]
+
+
+@pytest.mark.server
 def test_a_message_to_its_own_key_looks_like_a_deadlock(lab: Lab, tmp_path: Path) -> None:
     """It only waits its turn: cancelled, it never runs, and the cart stays full."""
     rule = "communication/self-call-same-key"
