@@ -13,9 +13,12 @@ import pytest
 
 from restate_guide import catalogue
 from restate_guide.lab import (
+    LATE_REPLAY,
     PLAIN,
     REPLAY_EVERY_AWAIT,
     JournalMismatch,
+    Result,
+    RetriedUntilPaused,
     crash_after_step,
     crash_before_journal,
     load,
@@ -27,10 +30,12 @@ from tests.fixes import (
     SNIPPETS,
     afterwards,
     changed,
+    deployment,
     in_place,
     instead,
     queries,
     resume_on,
+    resume_on_one_before_the_latest,
     until_status,
 )
 
@@ -76,6 +81,217 @@ def test_fixed_code_sends_to_a_handler_that_the_server_must_know(
     assert trace.effect_counts() == {"POST /orders": 1} | (
         {"POST /emails": 1} if registered else {}
     )
+
+
+def resumed(lab: Lab, slug: str, target: str, deployment: str) -> Result:
+    """A don't that ended paused, then was resumed on another snippet of its rule."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await resume_on(in_proof, target, deployment)
+        await in_proof.until_all_completed()
+
+    return afterwards(lab, CHAPTER / slug, fix)
+
+
+def test_paused_with_futures_completes_on_the_fixed_code(lab: Lab) -> None:
+    """RDD407: nothing is booked again."""
+    trace = resumed(lab, "gather-returns-futures", "Trips/plan", "do").trace
+    assert trace.effect_counts() == {"POST /flights": 1, "POST /rooms": 1}
+    assert {invocation.status for invocation in trace.invocations} == {"completed"}
+
+
+def test_mismatch_after_a_deadline_completes_without_the_branch(lab: Lab) -> None:
+    """RDD406: on a version that always sleeps."""
+    trace = resumed(lab, "offset-by-hand", "Reminders/remind", "clamped").trace
+    assert trace.effect_counts() == {"POST /emails": 1}
+    assert {invocation.status for invocation in trace.invocations} == {"completed"}
+
+
+def test_resumed_by_its_id_on_a_deployment_that_is_not_the_latest(lab: Lab) -> None:
+    """RDD406: where the fix was registered after the version that always sleeps."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await resume_on_one_before_the_latest(in_proof, "Reminders/remind", "clamped")
+
+    trace = afterwards(lab, CHAPTER / "offset-by-hand", fix).trace
+    assert trace.effect_counts() == {"POST /emails": 1}
+
+
+def test_suspended_in_its_sleep_is_resumed_on_a_version_that_always_sleeps(lab: Lab) -> None:
+    """RDD406: by that deployment's id, before the deadline; so it never fails."""
+    target = "Reminders/remind"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.deploy("clamped")
+        always_sleeps = await deployment(in_proof, "Reminders")
+        await in_proof.deploy("dont")  # last, so that the call goes there
+        reminding = asyncio.create_task(in_proof.call(target, time.time() + 3.0))
+        await until_status(in_proof, target, "suspended")
+        assert await in_proof.operate("resume", target, deployment=always_sleeps) == 200
+        await reminding
+
+    result = instead(lab, CHAPTER / "offset-by-hand", prove, REPLAY_EVERY_AWAIT)
+    assert result.outcome == load(CHAPTER / "offset-by-hand").promise
+    assert not result.trace.failures()
+
+
+def test_a_delayed_message_may_not_be_late_either(lab: Lab, tmp_path: Path) -> None:
+    """RDD406: a delay below zero fails like such a sleep."""
+    sends = changed(
+        tmp_path,
+        "concurrency/offset-by-hand/negative",
+        ("await ctx.sleep(", "ctx.service_send(remind, due, send_delay="),
+    )
+    proof = load(CHAPTER / "offset-by-hand")
+    past, negative = proof.asides["past"].prove, proof.asides["negative"].outcome
+    assert past
+    assert isinstance(negative, RetriedUntilPaused)
+    outcome = instead(lab, proof.folder, past, PLAIN, sends).outcome
+    assert outcome == RetriedUntilPaused(negative.error, attempts=3)
+
+
+def test_steps_in_asyncio_gather_replay_in_place(lab: Lab) -> None:
+    """RDD401: the commands and their order are the same."""
+    outcome = in_place(lab, CHAPTER / "gather-of-steps", LATE_REPLAY).outcome
+    assert outcome == load(CHAPTER / "gather-of-steps").promise
+
+
+def test_gather_raises_a_cancel(lab: Lab, tmp_path: Path) -> None:
+    """RDD407: not what its futures raised, but what befalls the invocation itself."""
+    waiting = "    await restate.gather(charged, shipped)\n"
+    caught = changed(
+        tmp_path,
+        "concurrency/gather-of-steps/do",
+        (
+            waiting,
+            f"    try:\n    {waiting}    except restate.TerminalError as error:\n"
+            '        return ["gather", error.message]\n',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
+        fulfilling = asyncio.create_task(in_proof.call("Orders/fulfil", "order-1"))
+        await in_proof.until_effect("POST /shipments")
+        assert await in_proof.operate("cancel", "Orders/fulfil") == 202
+        await fulfilling
+        shipped.set()
+
+    trace = instead(lab, CHAPTER / "gather-of-steps", prove, PLAIN, caught).trace
+    assert trace.calls[0].answer == ["gather", "cancelled"]
+
+
+@pytest.mark.parametrize(("aside", "unseen"), [("unseen", 1), ("failed", 0)])
+def test_errors_that_nobody_has_seen_are_found(lab: Lab, aside: str, unseen: int) -> None:
+    """RDD407: the query of RDD510, for what succeeded."""
+    rule = CHAPTER / "gather-returns-futures"
+    proof = load(rule).judging(load(rule).asides[aside])
+    stuck = "i.status IN ('backing-off', 'paused')"
+    query = queries("RDD510")[0]
+    assert stuck in query
+
+    async def look(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        found = await in_proof.query(query.replace(stuck, "i.completion_result = 'success'"))
+        assert len(found) == unseen
+
+    snippet = rule / f"{load(rule).asides[aside].snippet}.py"
+    instead(lab, rule, look, snippet=snippet, promise=proof.promise)
+
+
+@pytest.mark.parametrize(("kind", "ends"), [("def", True), ("async def", False)])
+def test_a_step_that_lost_when_its_handler_has_ended(
+    lab: Lab, tmp_path: Path, kind: str, ends: bool
+) -> None:
+    """RDD403, RDD408: a plain function goes on; a coroutine is broken off. Neither is journaled."""
+    asking = '    response = httpx.get(f"{API_URL}/offers/{carrier}", timeout=30)\n'
+    then = '    httpx.post(f"{API_URL}/answers/{carrier}")\n'
+    awaiting = (
+        "    async with httpx.AsyncClient(timeout=30) as client:\n"
+        '        response = await client.get(f"{API_URL}/offers/{carrier}")\n'
+    )
+    snippet = changed(
+        tmp_path,
+        "concurrency/first-completed/do",
+        ("def ask(", f"{kind} ask("),
+        (asking, (asking if ends else awaiting) + then),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/road"] = {"carrier": "road"}
+        in_proof.outside.answers["GET /offers/rail"] = {"carrier": "rail"}
+        in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        assert await in_proof.call("Parcels/send") == "shipment-1 goes by rail"
+        if not ends:
+            await in_proof.until_still(0.3)  # the answer can come before the attempt's end does
+        road.set()
+        if ends:
+            await in_proof.until_effect("POST /answers/road")
+        else:
+            await in_proof.until_still(0.5)
+
+    trace = instead(lab, CHAPTER / "first-completed", prove, PLAIN, snippet).trace
+    assert ("POST /answers/road" in trace.effect_counts()) == ends
+    results = [e for e in trace.invocations[0].journal if e.type == "Notification: Run"]
+    assert len(results) == 2  # the railway's offer, and the shipment
+
+
+def test_a_step_that_is_tried_again_has_the_one_beside_it_repeated(lab: Lab) -> None:
+    """RDD401: by `restate.gather`, too; a worker needn't die for it."""
+    rule = CHAPTER / "gather-of-steps"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1)
+        in_proof.outside.in_order("POST /shipments", "POST /charges")
+        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
+        fulfilling = asyncio.create_task(in_proof.call("Orders/fulfil", "order-1"))
+        await in_proof.until_effect("POST /shipments", times=2)
+        shipped.set()
+        assert await fulfilling == ["charge-1", "shipment-2"]
+
+    instead(lab, rule, prove, PLAIN, rule / "do.py")
+
+
+def test_calls_that_were_returned_as_futures_are_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD407: their class has another name than that of a step's."""
+    handler = "@trips.handler()\nasync def plan("
+    snippet = changed(
+        tmp_path,
+        "concurrency/gather-returns-futures/dont",
+        (
+            handler,
+            "@trips.handler()\nasync def one(ctx: restate.Context, kind: str) -> str:\n"
+            f'    return await ctx.run_typed("book", book, kind=kind)\n\n\n{handler}',
+        ),
+        ('ctx.run_typed("book flight", book, kind="flight")', 'ctx.service_call(one, "flight")'),
+        ('ctx.run_typed("book room", book, kind="room")', 'ctx.service_call(one, "room")'),
+    )
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Trips/plan", "ann")
+        found.extend(await in_proof.query(queries("RDD407")[0]))
+
+    instead(lab, CHAPTER / "gather-returns-futures", look, PLAIN, snippet)
+    assert [row["target"] for row in found] == ["Trips/plan"]
+
+
+def test_a_short_sleep_that_is_over_can_not_become_a_durable_one_in_place(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD405: the command behind it stands where the new code sleeps."""
+    rule = CHAPTER / "sleep-not-durable"
+    anew = (rule / "anew.py").read_text()
+    durable = anew.replace("await pause()", "await ctx.sleep(timedelta(seconds=0.3))").replace(
+        "import asyncio\n", "import asyncio\nfrom datetime import timedelta\n"
+    )
+    (tmp_path / "dont.py").write_text(anew)
+    (tmp_path / "do.py").write_text(durable)
+    stimulus = dataclasses.replace(crash_before_journal("mail advice"), successor="do")
+    result = instead(lab, rule, load(rule).prove, stimulus, tmp_path / "dont.py")
+    assert isinstance(result.outcome, JournalMismatch)
+    assert (result.outcome.was, result.outcome.now) == ("run", "sleep")
 
 
 SENDING = "@parcels.handler()\nasync def send"

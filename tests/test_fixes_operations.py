@@ -387,7 +387,7 @@ def test_longer_limit_reaches_what_is_under_way_before_the_next_registration(
 def test_over_http_1_only_the_abort_timeout_counts(
     lab: Lab, tmp_path: Path, stimulus: Stimulus, codes: set[str]
 ) -> None:
-    """RDD405, RDD604, RT0001: over HTTP/2 a step that is longer than that, and no longer than both, is let be."""
+    """RDD405, RDD604, RT0001: over HTTP/2 a step that is no longer than both together is let be."""
     rule, read = CHAPTER / "long-step-default-timeouts", "GET /payments/ann"
     limits = ("seconds=2)", "minutes=5)")
     snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", limits)
