@@ -51,6 +51,21 @@ def test_a_command_after_the_output_is_refused() -> None:
         assert late.words[-1] == " is refused: the attempt is over"
 
 
+def test_a_command_after_a_suspension_is_refused_and_writes_nothing() -> None:
+    """RDD508: the step in the finally block; its number is that of the next attempt's first step."""
+    found = read(ROOT / "snippets" / "errors" / "finally-runs-on-suspension" / "evidence.json")
+    trace = found.asides["step"].trace
+    refused = [
+        step
+        for attempt in stories(trace)[0].attempts
+        for step in attempt.steps
+        if step.words[-1] == " is refused: the attempt is suspended"
+    ]
+    assert len(refused) == 2 and not any(step.mark for step in refused)
+    written = {e.index: (e.name, e.line) for e in trace.invocations[0].journal}
+    assert written[5][0] == written[6][0] == "count" and written[5] != written[7]
+
+
 def test_the_command_that_the_journal_contradicts_is_told_and_none_after_it() -> None:
     """RDD402: another coroutine asks for its step before the error ends the attempt."""
     found = read(ROOT / "snippets" / "concurrency" / "gather-of-coroutines" / "evidence.json")

@@ -248,7 +248,10 @@ class Workers:
         line = issued.get("line")
         match report["report"]:
             case "command":
-                attempt.commands[report["command"]] = report
+                if (
+                    attempt.ends != "suspended"
+                ):  # else it is refused, and its number is the next one's
+                    attempt.commands[report["command"]] = report
                 text = " ".join(filter(None, (report["type"], report["name"], report["detail"])))
                 replayed, within = report["replayed"], report["step"]
                 return Moment("command", report["line"], command, replayed, text, within)

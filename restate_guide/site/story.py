@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Literal
 
 from restate_guide.lab.diagnosis import mismatch
@@ -168,7 +169,7 @@ class _Teller:
             yield from self._sent_past_the_server()
         moments = list(attempt.moments)
         self._refused = False
-        over = False
+        over = ""
         effects = self._effects_of(attempt)
         while moments:
             moment, after = moments.pop(0), moments
@@ -176,7 +177,7 @@ class _Teller:
                 case "command" if moment.text.startswith("Output"):
                     pass  # told with the moment "output"
                 case "command" if over:
-                    refused = (*named(moment), " is refused: the attempt is over")
+                    refused = (*named(moment), f" is refused: the attempt is {over}")
                     yield Step("harm", refused, lines_of(moment))
                 case "command" if self._refused:
                     pass  # of a coroutine that goes on until the error ends the attempt
@@ -202,7 +203,7 @@ class _Teller:
                 case "error":
                     yield self._error(moment, attempt)
                 case "output":
-                    over = True
+                    over = "over"
                     yield self._output(moment, attempt)
                     yield from self._never_ran()
                     if self._refusal and self._lost(attempt):
@@ -210,6 +211,7 @@ class _Teller:
                 case "suspended" if self._refusal and self._lost(attempt):
                     yield self._refused_by_server(self._refusal, attempt)
                 case "suspended":
+                    over = "suspended"
                     yield self._suspended(attempt)
                 case _:
                     yield self._end(moment)
@@ -427,9 +429,10 @@ class _Teller:
 
     def _suspended(self, attempt: Attempt) -> Step:
         """What the attempt asked for and has no result of, as far as it has an entry in the journal."""
-        took = {m.command for m in attempt.moments if m.what == "result"}
-        executed = {m.command for m in attempt.moments if m.what == "executed"}
-        begun = [m for m in attempt.moments if m.what == "executing" and m.command not in executed]
+        moments = list(takewhile(lambda m: m.what != "suspended", attempt.moments))
+        took = {m.command for m in moments if m.what == "result"}
+        executed = {m.command for m in moments if m.what == "executed"}
+        begun = [m for m in moments if m.what == "executing" and m.command not in executed]
         at_work = listed([named(m, small=True) for m in begun])
         if executed - took:
             words: Words = ("The attempt ends here",)
@@ -440,7 +443,7 @@ class _Teller:
             return Step("suspended", words)
         waiting = [
             named(m, small=True)
-            for m in attempt.moments
+            for m in moments
             if m.what == "command" and m.command not in took and has_result(m)
         ]
         if not waiting:
