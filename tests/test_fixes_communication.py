@@ -1019,6 +1019,38 @@ def test_handler_whose_journal_a_route_wrote_into_is_killed(
     assert outcome == JournalMismatch(command=3, was="one way call/send", now="run")
 
 
+def test_what_a_module_wrote_into_another_journal_stops_its_replay(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD312: until then, nothing tells of it."""
+    slug = "communication/context-outside-a-handler"
+    answering = '    return f"registered, to {address}"\n'
+    filing = '    await ctx.run_typed("file", print_label, address=f"{address}-file")\n'
+    module = changed(tmp_path, f"{slug}/module", (answering, filing + answering))
+    failures = "select id from sys_journal_events"
+
+    async def prove(in_proof: LabInProof) -> None:
+        labels = ("Linz", "Wien", "Wien-file")
+        linz, wien, filed = (
+            in_proof.outside.hold(f"POST /labels/{each}", at_most=30.0) for each in labels
+        )
+        in_proof.outside.fail("POST /labels/Wien-file", times=1)
+        first = asyncio.create_task(in_proof.call("Parcels/parcel-1/register", "Linz"))
+        await in_proof.until_effect("POST /labels/Linz")
+        second = asyncio.create_task(in_proof.call("Parcels/parcel-2/register", "Wien"))
+        await in_proof.until_effect("POST /labels/Wien")
+        linz.set()
+        await first
+        wien.set()
+        await in_proof.until_effect("POST /labels/Wien-file")
+        assert not await in_proof.query(failures)
+        filed.set()
+        await second
+
+    outcome = instead(lab, SNIPPETS / slug, prove, PLAIN, module).outcome
+    assert outcome == JournalMismatch(command=2, was="value '\"Linz\"'", now="value '\"Wien\"'")
+
+
 def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None:
     """RDD311."""
     tokens = "select id from sys_journal where entry_json like '%for-this-proof-only%'"
@@ -1186,27 +1218,46 @@ def test_a_workflow_that_waits_for_ever_is_freed(
         assert trace.effect_counts() == {"PUT /rooms/12": 1}, "the room stays kept"
 
 
-@pytest.mark.parametrize("answered", [True, False], ids=["went on", "still waits"])
-def test_a_handler_with_a_step_since_the_mail_meets_a_mismatch(
-    lab: Lab, tmp_path: Path, answered: bool
+BOOKING = '    await ctx.run_typed("book", trip.upper)\n'
+
+
+@pytest.mark.parametrize(
+    ("answered", "waiting", "was", "now"),
+    [
+        (True, f"    await decision\n{BOOKING}", "name book", "name mail"),
+        (False, BOOKING, "name book", "name mail"),
+        (
+            False,
+            "    limit = ctx.sleep(LIMIT)\n    await restate.select(decision=decision, limit=limit)\n",
+            "sleep",
+            "run",
+        ),
+    ],
+    ids=["went on", "still waits", "waits with a limit"],
+)
+def test_a_handler_with_a_command_since_the_mail_meets_a_mismatch(
+    lab: Lab, tmp_path: Path, answered: bool, waiting: str, was: str, now: str
 ) -> None:
-    """RDD313: on the fixed code in place, its journal has that step where the mail's now is."""
+    """RDD313: on the fixed code in place, its journal has that command where the mail's step now is."""
     proof = load(CHAPTER / "awakeable-id-sent-outside-run")
     returning = '    return f"{trip}: {await decision}"'
-    going_on = '    await ctx.run_typed("book", trip.upper)\n' + returning
-    if answered:
-        going_on = f"    await decision\n{going_on}"
     for name in ("do", "dont"):
-        fuller = proof.snippet(name).read_text().replace(returning, going_on)
-        (tmp_path / f"{name}.py").write_text(fuller)
+        changed(
+            tmp_path,
+            f"communication/awakeable-id-sent-outside-run/{name}",
+            ("import os\n", "import os\nfrom datetime import timedelta\n"),
+            ("\n\ndef mail(", "LIMIT = timedelta(hours=1)\n\n\ndef mail("),
+            (returning, waiting + returning),
+        )
 
     async def approve(in_proof: LabInProof) -> None:
         await in_proof.call("Trips/approve", "Rome")
 
-    fixed = dataclasses.replace(crash_after_step("book"), successor="do")
+    crash_at = {"in": "sleep"} if was == "sleep" else {"after_step": "book"}
+    fixed = dataclasses.replace(crash_after_step("book"), crash_at=crash_at, successor="do")
     prove = proof.prove if answered else approve
     result = instead(lab, proof.folder, prove, fixed, tmp_path / "dont.py")
-    assert result.outcome == JournalMismatch(command=1, was="name book", now="name mail")
+    assert result.outcome == JournalMismatch(command=1, was=was, now=now)
 
 
 def test_a_polling_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) -> None:

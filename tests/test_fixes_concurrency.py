@@ -27,6 +27,7 @@ from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab
 from tests.fixes import (
+    PAGES,
     SNIPPETS,
     afterwards,
     changed,
@@ -58,6 +59,103 @@ def test_what_was_given_up_is_resumed_on_the_fixed_code_and_charges_again(lab: L
     trace = resumed(lab, "sleep-not-durable", "Trials/start", "do").trace
     assert trace.invocations[0].result == "ann is charged"
     assert len(trace.rows["charges"]) == 4
+
+
+def test_what_sleeps_in_the_old_worker_charges_after_a_kill(lab: Lab, tmp_path: Path) -> None:
+    """RDD405: the invocation is over, and the worker goes on with the attempt."""
+    target, charged, asked = "Trials/start", "POST /charges", "GET /trials"
+    api = 'os.environ["API_URL"]'
+    charging = "def charge(customer: str) -> None:\n"
+    sleeping = "    await asyncio.sleep(TRIAL.total_seconds())\n"
+    snippet = changed(
+        tmp_path,
+        "concurrency/sleep-not-durable/dont",
+        ("timedelta(seconds=1.5)", "timedelta(seconds=0.1)"),
+        ("import restate\n", "import httpx\nimport restate\n"),
+        (charging, f'{charging}    httpx.post({api} + "/charges")\n'),
+        (sleeping, f'    while httpx.get({api} + "/trials").json() != "over":\n    {sleeping}'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[asked] = "under way"
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(asked)
+        assert await in_proof.operate("kill", target) == 200
+        await until_status(in_proof, target, "completed")
+        assert charged not in [each.effect for each in in_proof.outside.ledger]
+        in_proof.outside.answers[asked] = "over"
+        await in_proof.until_effect(charged)
+
+    instead(lab, CHAPTER / "sleep-not-durable", prove, PLAIN, snippet)
+
+
+def test_trip_that_is_suspended_with_a_failure_is_found_and_resumed(lab: Lab) -> None:
+    """RDD411: no registration wakes it; resumed on the fixed code, it cancels its other part."""
+    flight, room, target = "POST /flights", "POST /rooms", "Trips/plan"
+    (condition,) = re.findall(r"`(p\.status = .*?)`", PAGES["RDD411"], re.S)
+    (query,) = queries("RDD411")
+    suspended = f"{query.partition('WHERE')[0]}WHERE {condition}"
+
+    async def prove(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold(flight, at_most=20.0)
+        in_proof.outside.fail(flight, times=1, status=409)
+        planning = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect(flight)
+        await in_proof.until_result("Run ask")
+        await until_status(in_proof, target, "suspended")
+        assert not await in_proof.query(suspended)
+        asked.set()
+        await in_proof.until_row(
+            "select j.id from sys_journal j join sys_invocation i on i.id = j.id "
+            f"where i.target = '{target}' and j.entry_json like '%sold out%'"
+        )
+        await in_proof.deploy("do")
+        await in_proof.until_still(0.5)
+        (found,) = await in_proof.query(suspended)
+        assert found["target"] == "Trips/fly"
+        (trip,) = await in_proof.query(
+            f"select target, status from sys_invocation where id = '{found['trip']}'"
+        )
+        assert trip == {"target": target, "status": "suspended"}
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        assert (await planning)["message"] == "sold out"
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "fan-out-ignores-failure", prove, REPLAY_EVERY_AWAIT).trace
+    assert room not in trace.effect_counts()
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "failure"), [("kill", 200, "[409] killed"), ("cancel", 202, None)]
+)
+def test_message_goes_on_however_its_sender_ends_unless_by_a_kill(
+    lab: Lab, tmp_path: Path, how: str, status: int, failure: str | None
+) -> None:
+    """RDD409."""
+    mail, answer = "POST /emails", "    return number\n"
+    snippet = changed(
+        tmp_path,
+        "concurrency/task-outlives-handler/do",
+        (answer, f"    await ctx.awakeable()[1]\n{answer}"),
+        ('json={"order": order})', 'json={"order": order}, timeout=30)'),
+    )
+    ends: list[str | None] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold(mail, at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Shop/buy", "order-1"))
+        await in_proof.until_effect(mail)
+        assert await in_proof.operate(how, "Shop/buy") == status
+        await buying
+        if failure:
+            await until_status(in_proof, "Shop/confirm", "completed")
+        mailed.set()
+        await in_proof.until_all_completed()
+        confirm = "select completion_failure from sys_invocation where target = 'Shop/confirm'"
+        ends.extend(row.get("completion_failure") for row in await in_proof.query(confirm))
+
+    instead(lab, CHAPTER / "task-outlives-handler", prove, PLAIN, snippet)
+    assert ends == [failure]
 
 
 @pytest.mark.parametrize("registered", [False, True])

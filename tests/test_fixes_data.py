@@ -163,10 +163,11 @@ def test_input_that_the_model_refuses_meets_a_mismatch_in_place(lab: Lab) -> Non
 
 @pytest.mark.server
 def test_input_that_the_model_takes_goes_on_in_place(lab: Lab) -> None:
-    """RDD803: no command changes."""
+    """RDD803: no command changes; what is answered is no longer what was signed."""
     trace = in_place(lab, CHAPTER / "no-schema-at-the-border", crash_after_step("sign")).trace
-    assert [call.status for call in trace.calls] == [200]
+    assert [(call.status, call.answer["price"]) for call in trace.calls] == [(200, 27)]
     assert trace.effect_counts() == {"POST /contracts": 1}
+    assert trace.effects[0].body == {"customer": "ann", "price": "333333333"}
 
 
 @pytest.mark.server
@@ -186,19 +187,31 @@ def test_who_is_before_the_futures_goes_on_in_place(
 
 
 @pytest.mark.server
-def test_the_same_idempotency_key_is_answered_the_old_failure(lab: Lab) -> None:
-    """RDD804: also on the fixed code; another key is served. And whom the page's query finds."""
+def test_the_same_idempotency_key_is_answered_the_old_failure(lab: Lab, tmp_path: Path) -> None:
+    """RDD804: also on the fixed code; another key is served. The page's query finds the call, too."""
+    app = "app = restate.app([orders])"
+    caller = f"""@orders.handler()
+async def offer(ctx: restate.Context) -> int:
+    return await ctx.service_call(best_price, arg=None)
+
+
+{app}"""
+    dont, _ = (
+        changed(tmp_path, f"data/foreign-awaitable/{variant}", (app, caller))
+        for variant in ("dont", "do")
+    )
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.answers |= {"GET /prices/north": 900, "GET /prices/south": 800}
-        await in_proof.call("Orders/best_price", idempotency_key="first")
-        (found,) = await in_proof.query(queries("RDD804")[0])
-        assert found["id"] == in_proof.invocation_ids[0]
+        await in_proof.call("Orders/offer", idempotency_key="first")
+        found = {row["target"]: row["id"] for row in await in_proof.query(queries("RDD804")[0])}
+        assert set(found) == {"Orders/offer", "Orders/best_price"}
+        assert found["Orders/offer"] == in_proof.invocation_ids[0]
         await in_proof.deploy("do")
-        await in_proof.call("Orders/best_price", idempotency_key="first")
-        await in_proof.call("Orders/best_price", idempotency_key="second")
+        await in_proof.call("Orders/offer", idempotency_key="first")
+        await in_proof.call("Orders/offer", idempotency_key="second")
 
-    calls = instead(lab, CHAPTER / "foreign-awaitable", prove).trace.calls
+    calls = instead(lab, CHAPTER / "foreign-awaitable", prove, snippet=dont).trace.calls
     assert [call.status for call in calls] == [500, 500, 200]
     assert calls[1].answer == calls[0].answer
     assert calls[2].answer == 800

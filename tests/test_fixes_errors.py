@@ -17,7 +17,6 @@ from typing import Any
 import httpx
 import pytest
 
-from restate_guide import catalogue
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
@@ -32,6 +31,7 @@ from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.outside import Received
 from tests.conftest import Lab
 from tests.fixes import (
+    PAGES,
     SNIPPETS,
     afterwards,
     changed,
@@ -63,22 +63,43 @@ def test_what_a_final_answer_paused_ends_on_the_fixed_code(lab: Lab) -> None:
     assert ended == ["[402] the card is used up"]
 
 
-def test_what_has_failed_is_started_again_on_the_fixed_code(lab: Lab) -> None:
-    """RDD502."""
-    ended: list[str] = []
+def test_what_has_failed_is_started_again_on_the_fixed_code(lab: Lab, tmp_path: Path) -> None:
+    """RDD502: of a call and its caller only the caller; its old key gives the old failure."""
+    app, target = "app = restate.app([quotes])", "Quotes/offer"
+    caller = f"""@quotes.handler()
+async def offer(ctx: restate.Context, currency: str) -> float:
+    return await ctx.service_call(price, arg=currency)
+
+
+{app}"""
+    dont, _ = (
+        changed(tmp_path, f"errors/transient-made-terminal/{variant}", (app, caller))
+        for variant in ("dont", "do")
+    )
+    ended: list[tuple[str, str]] = []
 
     async def again(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /rates/usd"] = 1.25
+        in_proof.outside.fail("GET /rates/usd", times=1)
+        await in_proof.call(target, "usd", idempotency_key="first")
+        failed = {row["target"]: row["id"] for row in await in_proof.query(queries("RDD502")[0])}
+        assert set(failed) == {target, "Quotes/price"}
         await in_proof.deploy("do")
-        failed = await in_proof.query("select id from sys_invocation")
-        path = f"/invocations/{failed[0]['id']}/restart-as-new"
+        path = f"/invocations/{failed[target]}/restart-as-new"
         await in_proof.admin("PATCH", f"{path}?deployment=latest")
         await in_proof.until_all_completed()
-        in_order = "select completion_result from sys_invocation order by created_at"
-        ended.extend(row["completion_result"] for row in await in_proof.query(in_order))
+        await in_proof.call(target, "usd", idempotency_key="first")
+        rows = await in_proof.query("select target, completion_result from sys_invocation")
+        ended.extend((row["target"], row["completion_result"]) for row in rows)
 
-    trace = afterwards(lab, CHAPTER / "transient-made-terminal", again).trace
-    assert ended == ["failure", "success"]
-    assert trace.invocations[1].attempts[0].known_entries == 1
+    trace = instead(lab, CHAPTER / "transient-made-terminal", again, snippet=dont).trace
+    assert sorted(ended) == [
+        (each, result) for each in (target, "Quotes/price") for result in ("failure", "success")
+    ]
+    assert trace.invocations[2].attempts[0].known_entries == 1
+    first, old = trace.calls
+    assert (old.status, old.answer) == (first.status, first.answer)
+    assert first.status == 503
 
 
 @pytest.mark.parametrize(
@@ -150,22 +171,48 @@ def test_what_nobody_undid_is_found(
     assert counts == found
 
 
-def test_cancel_is_undone_like_a_failure(lab: Lab) -> None:
-    """RDD503: the room is freed; the deposit that was under way is paid."""
+def swallowed(handler: str = "") -> str:
+    """RDD509's query for what is under way: with the last line that the page gives in its text."""
+    (query,) = queries("RDD509")
+    text = " ".join(PAGES["RDD509"].split())
+    told = re.search(
+        r"`(AND i\.status [^`]*)( AND i\.target = )…` .* in place of its last line", text
+    )
+    assert told
+    under_way, named = told.groups()
+    return query.rpartition("AND ")[0] + under_way + (f"{named}'{handler}'" if handler else "")
+
+
+def test_cancel_is_undone_like_a_failure(lab: Lab, tmp_path: Path) -> None:
+    """RDD503: the room is freed; the deposit that was under way is paid.
+
+    RDD509: it has swallowed nothing, and only the handler's name keeps it out of the list.
+    """
+    act = "def release(booking: str) -> None:\n"
+    slow = (act, f'{act}    httpx.put(f"{{API_URL}}/released", timeout=60)\n')
+    snippet = changed(tmp_path, "errors/no-compensation/do", slow)
+    found: list[object] = []
 
     async def cancel(in_proof: LabInProof) -> None:
-        paying = in_proof.outside.hold("POST /deposits", at_most=20.0)
+        paying, released = (
+            in_proof.outside.hold(each, at_most=20.0)
+            for each in ("POST /deposits", "PUT /released")
+        )
         booking = asyncio.create_task(in_proof.call("Hotel/book", "ann"))
         await in_proof.until_effect("POST /deposits")
         assert await in_proof.operate("cancel", "Hotel/book") == 202
+        await in_proof.until_effect("PUT /released")
+        assert await in_proof.query(swallowed("Subscriptions/renew")) == []
+        found.extend(row["target"] for row in await in_proof.query(swallowed()))
+        released.set()
         await booking
         paying.set()
 
-    rule = CHAPTER / "no-compensation"
-    trace = instead(lab, rule, cancel, snippet=rule / "do.py").trace
+    trace = instead(lab, CHAPTER / "no-compensation", cancel, snippet=snippet).trace
+    assert found == ["Hotel/book"]
     assert trace.calls[0].answer["message"] == "cancelled"
     assert trace.rows["rooms"] == []
-    assert trace.effect_counts() == {"POST /deposits": 1}
+    assert trace.effect_counts() == {"POST /deposits": 1, "PUT /released": 1}
 
 
 def pauses(lab: Lab, snippet: Path) -> list[float]:
@@ -444,7 +491,6 @@ def test_cancelled_in_the_step_before_the_try_it_undoes_nothing(
 def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
     """RDD509: it asked for the charge where the fixed code ends."""
     target = "Subscriptions/renew"
-    text = catalogue.find("RDD509", catalogue.rules()).text
     found: list[dict[str, object]] = []
 
     async def fix(in_proof: LabInProof) -> None:
@@ -455,10 +501,8 @@ def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
         )
         await in_proof.operate("cancel", target)
         await until_status(in_proof, target, "paused")
-        (query,) = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
-        assert await in_proof.query(query) == []
-        under_way = query.replace("i.completion_result = 'success'", "i.status != 'completed'")
-        found.extend(await in_proof.query(under_way))
+        assert await in_proof.query(queries("RDD509")[0]) == []
+        found.extend(await in_proof.query(swallowed(target)))
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_row(
@@ -740,19 +784,52 @@ def test_step_with_a_loop_is_fixed_in_place(lab: Lab) -> None:
     assert outcome == load(rule).promise
 
 
-def test_cancel_comes_to_the_except_block(lab: Lab) -> None:
-    """RDD514: Ann is said not to have paid, whatever the bank has done."""
-    debit, rule = "POST /debits", CHAPTER / "retry-loop-by-hand"
+@pytest.mark.parametrize(
+    ("slug", "changes", "asked", "target", "body", "answer"),
+    [
+        # The step's own limit is not reached: the try that it is looked at after doesn't end.
+        (
+            "dead-retry-option",
+            (("timeout=1)", "timeout=60)"),),
+            "GET /rates/eur",
+            "Quotes/price",
+            200,
+            180.0,
+        ),
+        (
+            "retry-loop-by-hand",
+            (),
+            "POST /debits",
+            "Members/collect",
+            "ann",
+            "ann has not paid",
+        ),
+    ],
+    ids=["last week's rate", "whatever the bank has done"],
+)
+def test_cancel_comes_to_the_except_block(
+    lab: Lab,
+    tmp_path: Path,
+    slug: str,
+    changes: tuple[tuple[str, str], ...],
+    asked: str,
+    target: str,
+    body: object,
+    answer: object,
+) -> None:
+    """RDD511, RDD514: the price is last week's, and Ann is said not to have paid; with status 200."""
+    do = changed(tmp_path, f"errors/{slug}/do", *changes)
 
     async def cancel(in_proof: LabInProof) -> None:
-        paid = in_proof.outside.hold(debit, at_most=20.0)
-        collecting = asyncio.create_task(in_proof.call("Members/collect", "ann"))
-        await in_proof.until_effect(debit)
-        assert await in_proof.operate("cancel", "Members/collect") == 202
-        assert await collecting == "ann has not paid"
-        paid.set()
+        answered = in_proof.outside.hold(asked, at_most=20.0)
+        calling = asyncio.create_task(in_proof.call(target, body))
+        await in_proof.until_effect(asked)
+        assert await in_proof.operate("cancel", target) == 202
+        await calling
+        answered.set()
 
-    instead(lab, rule, cancel, PLAIN, rule / "do.py")
+    trace = instead(lab, CHAPTER / slug, cancel, PLAIN, do).trace
+    assert [(call.status, call.answer) for call in trace.calls] == [(200, answer)]
 
 
 def test_attempt_that_finds_no_worker_counts_as_a_try(lab: Lab, tmp_path: Path) -> None:

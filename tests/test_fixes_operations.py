@@ -405,35 +405,51 @@ def test_over_http_1_only_the_abort_timeout_counts(
     assert (trace.effect_counts()["POST /letters"] > 1) == bool(codes)
 
 
+@pytest.mark.parametrize(("then", "seconds", "letters"), [("resume", 1.5, 2), ("cancel", 25.0, 1)])
 def test_long_step_is_paused_while_it_works_and_resumed_on_longer_limits(
-    lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path, then: str, seconds: float, letters: int
 ) -> None:
-    """RDD604: what its attempt has sent is known by then; only the pause asks it to suspend."""
+    """RDD604: only the pause asks it to suspend; the step goes on, and sends its letter.
+
+    Resumed then, it sends another one; cancelled, it doesn't. It is paused when the step
+    ends, or five seconds after the limit: so what works longer works while it is paused.
+    """
     rule, target, read = (
         CHAPTER / "long-step-default-timeouts",
         "Statements/send",
         "GET /payments/ann",
     )
+    sent = "POST /letters"
     limits = ("seconds=2), timedelta(seconds=0.5)", "minutes=5), timedelta(seconds=0.2)")
     snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", limits)
     shutil.copy(rule / "do.py", tmp_path)
 
     async def fix(in_proof: LabInProof) -> None:
         in_proof.outside.answers[read] = []
-        in_proof.outside.hold(read, at_most=1.5)
+        slow = in_proof.outside.hold(read, at_most=seconds)
         sending = asyncio.create_task(in_proof.call(target, "ann"))
         await in_proof.until_effect(read)
         in_proof.outside.hold(read, at_most=0.0)
         assert await in_proof.operate("resume", target, deployment="latest") == 409
         assert await in_proof.operate("pause", target) == 202
         await until_status(in_proof, target, "paused")
-        await in_proof.until_effect("POST /letters")
-        await resume_on(in_proof, target)
+        if then == "resume":
+            await in_proof.until_effect(sent)
+            await resume_on(in_proof, target)
+        else:
+            assert [each.effect for each in in_proof.outside.ledger] == [read]
+            slow.set()
+            await in_proof.until_effect(sent)
+            await until_status(in_proof, target, "paused")
+            assert await in_proof.operate("cancel", target) == 202
+            await until_status(in_proof, target, "completed")
+            await in_proof.until_still(0.5)
         await sending
 
     trace = instead(lab, rule, fix, snippet=snippet).trace
-    assert trace.invocations[0].result == "letter-2"
-    assert trace.effect_counts() == {"POST /letters": 2}
+    cancelled = {"failure": "cancelled", "code": 409}
+    assert trace.invocations[0].result == ("letter-2" if then == "resume" else cancelled)
+    assert trace.effect_counts() == {sent: letters}
 
 
 def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
@@ -480,7 +496,7 @@ def test_suspended_order_fails_when_its_wait_is_over(lab: Lab, tmp_path: Path) -
 
 
 def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None:
-    """RDD606: on a worker with the flag off, what was paused completes, though the fix is the latest."""
+    """RDD606: on a worker with the flag off, what was paused completes; new orders begin on the fix."""
     proof = load(CHAPTER / "flag-read-in-flight")
     snippet = tmp_path / "dont.py"
     text = proof.snippet("dont").read_text()
@@ -494,9 +510,17 @@ def test_flag_turned_back_lets_the_order_go_on(lab: Lab, tmp_path: Path) -> None
         await resume_on_one_before_the_latest(in_proof, target, "off")
         await in_proof.until_all_completed()
         await selling
+        await in_proof.call(target, "order-2")
 
     trace = instead(lab, CHAPTER / "flag-read-in-flight", turn_back, snippet=snippet).trace
-    assert trace.effect_counts() == proof.promise.effects
+    orders = [(each.effect, each.body["order"]) for each in trace.effects]
+    assert sorted(orders) == [
+        ("POST /charges", "order-1"),
+        ("POST /charges", "order-2"),
+        ("POST /checks", "order-2"),
+        ("POST /seats", "order-1"),
+        ("POST /seats", "order-2"),
+    ]
 
 
 def test_flag_read_in_a_step_must_not_be_deployed_in_place(lab: Lab) -> None:
@@ -557,6 +581,35 @@ def test_number_of_a_dead_process_is_ended_by_kill(lab: Lab) -> None:
         assert await in_proof.call(target) == "open"
 
     trace = afterwards(lab, CHAPTER / "test-without-replay", end).trace
+    assert trace.effect_counts() == {"POST /emails": 2}
+
+
+def test_what_backs_off_is_killed_and_called_again_under_another_key(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD607: a resume is refused, until it is paused; under the same key, the kill is the answer."""
+    target = "Tickets/t-1/open"
+    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    dont = changed(
+        tmp_path,
+        "operations/test-without-replay/dont",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('Object("Tickets")', f'Object("Tickets", invocation_retry_policy={policy})'),
+    )
+    changed(tmp_path, "operations/test-without-replay/do")
+
+    async def end(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", idempotency_key="k-1")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("kill", target) == 200
+        await until_status(in_proof, target, "completed")
+        again = await in_proof.call(target, idempotency_key="k-1")
+        assert (again["code"], again["message"]) == (409, "killed")
+        assert await in_proof.call(target, idempotency_key="k-2") == "open"
+
+    trace = instead(lab, CHAPTER / "test-without-replay", end, snippet=dont).trace
     assert trace.effect_counts() == {"POST /emails": 2}
 
 

@@ -25,12 +25,14 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
+from restate_guide.lab.outside import Received
 from tests.conftest import Lab
 from tests.fixes import (
     PAGES,
     SNIPPETS,
     afterwards,
     changed,
+    deployment,
     instead,
     queries,
     resume_on,
@@ -61,13 +63,19 @@ def query_of(slug: str, placeholder: str, id: str) -> str:
 def test_paused_resumes_on_the_fixed_code(
     lab: Lab, slug: str, target: str, effects: dict[str, int]
 ) -> None:
-    """RDD706, RDD707: what was done isn't done again."""
+    """RDD706, RDD707: what was done isn't done again; the page's query tells what is over."""
+    (query,) = queries(load(CHAPTER / slug).rule)
+    told: list[object] = []
 
     async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        told.extend(row["status"] for row in await in_proof.query(query))
         await resume_on(in_proof, target)
         await in_proof.until_all_completed()
+        told.extend(row["status"] for row in await in_proof.query(query))
 
     assert afterwards(lab, CHAPTER / slug, fix).trace.effect_counts() == effects
+    assert told == ["paused", "completed"]
 
 
 def is_awaited(owner: type, name: str) -> bool:
@@ -158,41 +166,46 @@ def test_what_backs_off_is_paused_before_it_is_resumed(
 
 
 @pytest.mark.parametrize(
-    ("id", "rule", "target", "before", "body"),
+    ("id", "snippet", "target", "before", "body"),
     [
-        ("RDD201", "state/state-in-a-service", "SignIns/check", None, "phone"),
-        ("RDD202", "state/write-in-shared-handler", "Polls/lunch/vote", None, "tea"),
+        ("RDD201", "state/state-in-a-service/dont", "SignIns/check", None, "phone"),
+        ("RDD202", "state/write-in-shared-handler/dont", "Polls/lunch/vote", None, "tea"),
         (
             "RDD209",
-            "state/get-without-type-hint",
+            "state/get-without-type-hint/dont",
             "Customers/ann/label",
             "Customers/ann/move",
             {"street": "Mill Lane 1", "city": "Ely"},
         ),
-        ("RDD606", "operations/flag-read-in-flight", "Tickets/sell", None, "order-1"),
-        ("RDD608", "operations/bad-input-is-500", "Parcels/send", None, None),
+        ("RDD501", "errors/business-failure-retried/dont", "GiftCards/pay", None, "card-1"),
+        ("RDD606", "operations/flag-read-in-flight/dont", "Tickets/sell", None, "order-1"),
+        ("RDD608", "operations/bad-input-is-500/dont", "Parcels/send", None, None),
+        # A dataclass, without `dacite`.
+        ("RDD801", "data/result-not-serializable/in_dataclass", "Parcels/collect", None, "p-1"),
     ],
 )
 def test_the_query_on_the_page_finds_what_is_backing_off(
-    lab: Lab, tmp_path: Path, id: str, rule: str, target: str, before: str | None, body: object
+    lab: Lab, tmp_path: Path, id: str, snippet: str, target: str, before: str | None, body: object
 ) -> None:
-    """RDD201, RDD202, RDD209, RDD606, RDD608: what is not paused yet."""
+    """RDD201, RDD202, RDD209, RDD501, RDD606, RDD608, RDD801: what is not paused yet."""
     service = target.partition("/")[0]
     policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     imported = ("import restate\n", "from datetime import timedelta\n\nimport restate\n")
     dont = changed(
         tmp_path,
-        f"{rule}/dont",
+        snippet,
         imported,
         (f'("{service}")', f'("{service}", invocation_retry_policy={policy})'),
     )
-    proof = load(SNIPPETS / rule)
-    found: list[object] = []
+    proof = load((SNIPPETS / snippet).parent)
+    ids: list[object] = []
 
     async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["POST /pickups"] = {"day": "2030-05-04"}
+        in_proof.outside.fail("POST /redemptions", times=1, status=402)
         if before:
             await in_proof.call(before, body)
-        await in_proof.call(f"{target}/send", None if before else body)
+        sent = await in_proof.call(f"{target}/send", None if before else body)
         await until_status(in_proof, target, "backing-off")
         if proof.stimulus.workers > 1:  # its first worker's death had it back off: on to the second
             assert await in_proof.operate("resume", target) == 200
@@ -200,10 +213,12 @@ def test_the_query_on_the_page_finds_what_is_backing_off(
                 "select id from sys_journal_events where event_json like '%RT0016%'"
             )
             await until_status(in_proof, target, "backing-off")
-        found.extend(row["target"] for row in await in_proof.query(queries(id)[0]))
+        ids.append(sent["invocationId"])
+        ids.extend(row["id"] for row in await in_proof.query(queries(id)[0]))
 
     instead(lab, proof.folder, look, snippet=dont)
-    assert found == [target]
+    there, found = ids
+    assert found == there
 
 
 @pytest.mark.parametrize(("key", "times"), [(None, 2), ("delivery-1", 1)])
@@ -296,6 +311,37 @@ def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
     trace = instead(lab, CHAPTER / "endless-handler", prove).trace
     assert trace.invocations[0].result == {"failure": "cancelled", "code": 409}
     assert trace.effect_counts()["POST /letters"] == 2
+
+
+def test_a_young_loop_is_found_and_ends_in_its_mail(lab: Lab) -> None:
+    """RDD704: with `> 0` in place of `> 5`; the mail that it is cancelled in goes out."""
+    digest, target, ended = "POST /digests", "Digests/send", []
+    (query,) = queries("RDD704")
+    assert "`> 0`" in PAGES["RDD704"]
+
+    async def prove(in_proof: LabInProof) -> None:
+        outside = in_proof.outside
+        witness = outside.on_received
+
+        async def hold_the_second(received: Received) -> None:
+            if len(outside.ledger) == 2:
+                outside.hold(digest, at_most=20.0)
+            await witness(received)
+
+        outside.on_received = hold_the_second
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(digest, times=2)
+        assert await in_proof.query(query) == []
+        (young,) = await in_proof.query(query.replace("count(*) > 5", "count(*) > 0"))
+        assert (young["target"], young["turns"]) == (target, 1)
+        assert await in_proof.operate("cancel", target) == 202
+        await until_status(in_proof, target, "completed")
+        ended.extend(await in_proof.query("select completion_failure from sys_invocation"))
+        outside.held[digest][0].set()
+
+    trace = instead(lab, CHAPTER / "endless-handler", prove, PLAIN).trace
+    assert ended == [{"completion_failure": "[409] cancelled"}]
+    assert trace.effect_counts() == {digest: 2}
 
 
 @pytest.mark.parametrize(
@@ -425,9 +471,10 @@ def test_an_object_does_not_take_the_name_of_a_service(lab: Lab) -> None:
 
 
 def test_a_caller_that_has_not_come_to_the_call_yet_is_counted(lab: Lab, tmp_path: Path) -> None:
-    """RDD701: it will call the old `add`, of which there is no invocation yet."""
-    (query,) = queries("RDD701")
+    """RDD701: it will call the old `add`, of which there is no invocation yet. A new one won't."""
     rule = CHAPTER / "entity-in-a-service"
+    renamed = ('VirtualObject("Accounts")', 'VirtualObject("Points")')
+    changed(tmp_path, "services/entity-in-a-service/do", renamed)
     asks = "    return await ctx.service_call("
     snippet = changed(
         tmp_path,
@@ -437,16 +484,25 @@ def test_a_caller_that_has_not_come_to_the_call_yet_is_counted(lab: Lab, tmp_pat
     counts = []
 
     async def look(in_proof: LabInProof) -> None:
-        in_proof.outside.answers["GET /points/ann"] = 100
-        comes = in_proof.outside.hold("GET /points/ann", at_most=20.0)
+        reads = {customer: f"GET /points/{customer}" for customer in ("ann", "bob")}
+        in_proof.outside.answers |= dict.fromkeys(reads.values(), 100)
+        comes = {who: in_proof.outside.hold(read, at_most=20.0) for who, read in reads.items()}
+        query = query_of("entity-in-a-service", "dp_…", await deployment(in_proof, "Orders"))
         paying = asyncio.create_task(in_proof.call("Orders/pay", "ann"))
-        await in_proof.until_effect("GET /points/ann")
+        await in_proof.until_effect(reads["ann"])
         targets = await in_proof.query("select target from sys_invocation")
         assert targets == [{"target": "Orders/pay"}]
+        await in_proof.deploy("do")
+        new = asyncio.create_task(in_proof.call("Orders/pay", "bob"))
+        await in_proof.until_effect(reads["bob"])
         counts.extend(await in_proof.query(query))
-        comes.set()
+        comes["ann"].set()
         assert await paying == 110
         counts.extend(await in_proof.query(query))
+        left = await in_proof.query("select target from sys_invocation where status != 'completed'")
+        assert {row["target"] for row in left} == {"Orders/pay", "Points/bob/add"}
+        comes["bob"].set()
+        assert await new == 110
 
     instead(lab, rule, look, PLAIN, snippet)
     assert [count for row in counts for count in row.values()] == [1, 0]
@@ -478,24 +534,28 @@ def test_a_workflow_past_the_new_state_meets_a_mismatch_in_place(lab: Lab) -> No
 
 
 def test_a_workflow_that_began_before_has_nothing_to_tell(lab: Lab) -> None:
-    """RDD703: the handler is the new deployment's, the workflow the old one's."""
-    assessment = "GET /assessments/claim-1"
+    """RDD703: the handler is the new deployment's, the workflow the old one's, until it is forgotten."""
+    assessment, target = "GET /assessments/claim-1", "Claim/c-1/run"
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.answers[assessment] = "covered"
         assessed = in_proof.outside.hold(assessment, at_most=30.0)
-        running = asyncio.create_task(in_proof.call("Claim/c-1/run", "flood"))
+        running = asyncio.create_task(in_proof.call(target, "flood"))
         await in_proof.until_effect(assessment)
-        (old,) = (await in_proof.admin("GET", "/deployments"))["deployments"]
+        left = query_of("status-by-waiting", "dp_…", await deployment(in_proof, "Claim"))
         await in_proof.deploy("do")
         await in_proof.call("Claim/c-1/tell")
-        left = query_of("status-by-waiting", "dp_…", old["id"])
         assert await in_proof.query(left) == [{"left": 1}]
         assessed.set()
         await running
-        assert await in_proof.query(left) == [{"left": 0}]
+        assert await in_proof.query(left) == [{"left": 1}]
         await in_proof.call("Claim/c-1/tell")
+        old_way = await in_proof.serve("edge")
+        await in_proof.post(old_way, "/numbers/c-1")
+        assert await in_proof.operate("purge", target) == 200
+        assert await in_proof.query(left) == [{"left": 0}]
 
-    right = Holds(answers=[["claim-1", "covered"], "", ""], effects={"POST /claims": 1})
+    answers = [["claim-1", "covered"], "", "", "claim-1"]
+    right = Holds(answers=answers, effects={"POST /claims": 1})
     outcome = instead(lab, CHAPTER / "status-by-waiting", prove, promise=right).outcome
     assert outcome == right

@@ -237,19 +237,33 @@ def test_reader_that_is_deployed_as_shared_passes_the_queue(lab: Lab) -> None:
 
 
 def test_seat_is_freed_by_a_cancel_and_by_clearing_its_state(lab: Lab, tmp_path: Path) -> None:
-    """RDD204: the cancel frees the key, and skips the clear behind the sleep."""
+    """RDD204: the cancel frees the key, and skips the clear behind the sleep.
+
+    The page's query tells whom to cancel; the message of the fixed code holds no key, and isn't listed.
+    """
     limit = ("timedelta(seconds=1)", "timedelta(hours=1)")
-    dont = changed(tmp_path, "state/sleep-in-exclusive-handler/dont", limit)
+    dont, _ = (
+        changed(tmp_path, f"state/sleep-in-exclusive-handler/{name}", limit)
+        for name in ("dont", "do")
+    )
+    (holders,) = queries("RDD204")
 
     async def prove(in_proof: LabInProof) -> None:
         holding = asyncio.create_task(in_proof.call("Seats/7a/hold", "ann"))
         await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
-        assert await in_proof.operate("cancel", "Seats/7a/hold") == 202
-        await holding
-        await in_proof.call("Seats/7a/book", "bob")
+        await in_proof.deploy("do")
+        await in_proof.call("Seats/8a/hold", "cem")
+        await until_status(in_proof, "Seats/8a/free", "scheduled")
+        booking = asyncio.create_task(in_proof.call("Seats/7a/book", "bob"))
+        await until_status(in_proof, "Seats/7a/book", "pending")
+        found = {row["target"]: row for row in await in_proof.query(holders)}
+        assert found.keys() == {"Seats/7a/hold", "Seats/7a/book"}
+        assert found["Seats/7a/book"]["status"] == "pending"
+        await in_proof.admin("PATCH", f"/invocations/{found['Seats/7a/hold']['id']}/cancel")
+        await asyncio.gather(holding, booking)
         cleared = {"object_key": "7a", "new_state": {}}
         await in_proof.admin("POST", "/services/Seats/state", cleared)
-        await in_proof.until_no_row("select key from state")
+        await in_proof.until_no_row("select key from state where service_key = '7a'")
         await in_proof.call("Seats/7a/book", "bob")
 
     calls = run(lab, "sleep-in-exclusive-handler", prove, snippet=dont).trace.calls
@@ -339,6 +353,32 @@ def test_spend_that_queued_before_the_fix_begins_on_it_and_asks_nobody(
     assert [call.status for call in trace.calls] == [200, *([409, 403] if cancelled else [200])]
     assert trace.effect_counts() == {asked: 2 if cancelled else 1}
     assert [state.value for state in trace.state] == [900 if cancelled else 1700]
+
+
+def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(lab: Lab) -> None:
+    """RDD205: nor does one that is called at the ingress."""
+    spend = "Budgets/sales/spend"
+
+    async def prove(in_proof: LabInProof) -> None:
+        ann = asyncio.create_task(in_proof.call(spend, 900))
+        await in_proof.until_effect("POST /approvals")  # so the key isn't free before the fix
+        sent = await in_proof.call(f"{spend}/send?delay=1s", 800)
+        delayed = await in_proof.query(
+            f"select status from sys_invocation where id = '{sent['invocationId']}'"
+        )
+        assert delayed[0]["status"] in {
+            "scheduled",
+            "pending",
+        }  # on a slow machine the delay may be over
+        await in_proof.deploy("do")
+        await in_proof.resolve_awakeable(in_proof.outside.ledger[0].body["reply_to"], "yes")
+        await ann
+        await in_proof.call(spend, 700)
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "awakeable-in-exclusive-handler", prove).trace
+    assert trace.effect_counts() == {"POST /approvals": 1}
+    assert [state.value for state in trace.state] == [2400]
 
 
 def test_holder_that_backs_off_is_found(lab: Lab, tmp_path: Path) -> None:

@@ -42,7 +42,6 @@ LOOKS_UP = {
     "RDD207",
     "RDD310",
     "RDD603",
-    "RDD701",
 }
 """Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart."""
 PATIENCE = 10.0  # seconds
