@@ -115,3 +115,24 @@ def changed(folder: Path, snippet: str, *changes: tuple[str, str]) -> Path:
     copy = folder / source.name
     copy.write_text(text)
     return copy
+
+
+def as_on_lambda(services: str) -> tuple[str, str]:
+    """A change of a snippet whose app serves these: each answer comes as a whole, when the attempt ends.
+
+    That is how the SDK's adapter for AWS Lambda gives it: `ResponseCollector` in its aws_lambda.py.
+    """
+    served = f"restate.app([{services}])"
+    whole = f"""service = {served}
+
+
+async def app(scope, receive, send):
+    said = []
+
+    async def collect(message):
+        said.append(message)
+
+    await service(scope, receive, collect)
+    for message in said:
+        await send(message)"""
+    return f"app = {served}", whole

@@ -285,6 +285,17 @@ async def ends(in_proof: LabInProof, target: str) -> list[str | None]:
     return [row.get("completion_failure") for row in rows]
 
 
+PAYS = (
+    ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+    (
+        "\n\n@cart.handler()\nasync def put(",
+        '\n\ndef pay() -> None:\n    httpx.post(os.environ["API_URL"] + "/charges", timeout=60)\n'
+        "\n\n@cart.handler()\nasync def put(",
+    ),
+)
+"""What a cart needs to ask for money outside."""
+
+
 @pytest.mark.parametrize(
     ("variant", "line", "left"),
     [
@@ -300,12 +311,7 @@ def test_what_came_meanwhile_is_emptied_by_a_message_only(
     slow = changed(
         tmp_path,
         f"communication/self-call-same-key/{variant}",
-        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
-        (
-            "\n\n@cart.handler()\nasync def put(",
-            '\n\ndef pay() -> None:\n    httpx.post(os.environ["API_URL"] + "/charges")\n'
-            "\n\n@cart.handler()\nasync def put(",
-        ),
+        *PAYS,
         (line, paying + line),
     )
 
@@ -373,12 +379,7 @@ def test_a_call_that_only_waits_its_turn_is_listed_too(
     slow = changed(
         tmp_path,
         f"communication/self-call-same-key/{variant}",
-        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
-        (
-            "\n\n@cart.handler()\nasync def put(",
-            '\n\ndef pay() -> None:\n    httpx.post(os.environ["API_URL"] + "/charges", timeout=60)\n'
-            "\n\n@cart.handler()\nasync def put(",
-        ),
+        *PAYS,
         (line, f'{line}    await ctx.run_typed("pay", pay)\n'),
         *changes,
     )

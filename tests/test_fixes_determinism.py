@@ -44,6 +44,7 @@ from tests.conftest import Lab, apart
 from tests.fixes import (
     SNIPPETS,
     afterwards,
+    as_on_lambda,
     changed,
     deployment,
     instead,
@@ -102,6 +103,7 @@ def test_failed_step_that_had_used_the_context_is_stuck_on_either_code(
     trace = instead(lab, SNIPPETS / slug, prove, PLAIN, dont).trace
     codes = [failure.code for failure in trace.failures()]
     assert codes == ["RT0007"] + ["RT0016"] * 4
+    assert "'await' could not be replayed" in trace.failures()[-1].message
     assert trace.effect_counts() == {}
 
 
@@ -951,3 +953,20 @@ def test_steps_that_are_awaited_later(lab: Lab, together: bool, tmp_path: Path) 
         assert await selling == "charge-1"
 
     instead(lab, CHAPTER / "step-not-awaited", prove, snippet=snippet)
+
+
+@pytest.mark.parametrize(("changes", "found"), [((), 1), ((as_on_lambda("orders"),), 0)])
+def test_on_lambda_the_query_finds_no_wrong_branch(
+    lab: Lab, tmp_path: Path, changes: tuple[tuple[str, str], ...], found: int
+) -> None:
+    """RDD108: a step and its result come to the journal at once there; no fine was asked for either way."""
+    proof = load(CHAPTER / "wall-clock")
+    snippet = changed(tmp_path, "determinism/wall-clock/dont", *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        assert len(await in_proof.query(queries(proof.rule)[0])) == found
+
+    stimulus = dataclasses.replace(PLAIN, request_response=True)
+    result = instead(lab, proof.folder, prove, stimulus, snippet)
+    assert result.outcome == proof.symptom

@@ -31,6 +31,7 @@ from tests.fixes import (
     PAGES,
     SNIPPETS,
     afterwards,
+    as_on_lambda,
     changed,
     deployment,
     instead,
@@ -531,6 +532,30 @@ def test_a_workflow_past_the_new_state_meets_a_mismatch_in_place(lab: Lab) -> No
     fixed = dataclasses.replace(crash_after_effect("GET /assessments/claim-1"), successor="do")
     outcome = instead(lab, CHAPTER / "status-by-waiting", prove, fixed).outcome
     assert isinstance(outcome, JournalMismatch) and outcome.command == 2, outcome
+
+
+@pytest.mark.parametrize(("changes", "told"), [((), "claim-1"), ((as_on_lambda("claims"),), "")])
+def test_on_lambda_the_number_is_told_when_the_attempt_has_ended(
+    lab: Lab, tmp_path: Path, changes: tuple[tuple[str, str], ...], told: str
+) -> None:
+    """RDD703: a `ctx.set` comes to the server with the answer, there as a whole."""
+    assessment = "GET /assessments/claim-1"
+    snippet = changed(tmp_path, "services/status-by-waiting/do", *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[assessment] = "covered"
+        assessed = in_proof.outside.hold(assessment, at_most=30.0)
+        running = asyncio.create_task(in_proof.call("Claim/c-1/run", "flood"))
+        await in_proof.until_effect(assessment)
+        if told:
+            await in_proof.until_row("select key from state")
+        assert await in_proof.call("Claim/c-1/tell") == told
+        assessed.set()
+        await running
+        assert await in_proof.call("Claim/c-1/tell") == "claim-1"
+
+    stimulus = dataclasses.replace(PLAIN, request_response=True)
+    instead(lab, CHAPTER / "status-by-waiting", prove, stimulus, snippet)
 
 
 def test_a_workflow_that_began_before_has_nothing_to_tell(lab: Lab) -> None:

@@ -20,6 +20,7 @@ import pytest
 from restate_guide import catalogue
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
+    LATE_REPLAY,
     PLAIN,
     Holds,
     LabError,
@@ -35,6 +36,7 @@ from restate_guide.lab import (
 from restate_guide.lab.evidence import dumps, prove
 from restate_guide.lab.processes import processes
 from restate_guide.lab.server import ADMIN_URL, INGRESS_URL, SETTINGS, find_binary
+from tests.bare import run
 from tests.conftest import Lab, apart
 from tests.ports import free_port
 
@@ -364,3 +366,56 @@ def test_call_that_waits_for_ever_is_seen(lab: Lab, tmp_path: Path) -> None:
         load(CHARGE_TWICE), prove=call, stimulus=PLAIN, promise=Holds(answers=[None])
     )
     assert lab.run(lab.laboratory.result(proof, snippet)).outcome == WaitsForever("running")
+
+
+NAPS = '''"""One handler sleeps while another answers."""
+
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+naps = restate.Service("Naps")
+
+
+def work() -> None:
+    httpx.post(os.environ["API_URL"] + "/works").raise_for_status()
+
+
+@naps.handler()
+async def nap(ctx: restate.Context) -> str:
+    await ctx.sleep(timedelta(seconds=1))
+    await ctx.run_typed("work", work)
+    return "awake"
+
+
+@naps.handler()
+async def ping(ctx: restate.Context) -> str:
+    return "pong"
+
+
+app = restate.app([naps])
+'''
+
+
+@pytest.mark.server
+def test_a_late_replay_kills_one_worker_though_a_handler_sleeps_and_another_answers(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """The second worker was killed for the sleep's end when the first had died before an answer."""
+    snippet = tmp_path / "naps.py"
+    snippet.write_text(NAPS)
+
+    async def prove(in_proof: LabInProof) -> None:
+        worked = in_proof.outside.hold("POST /works", at_most=20.0)
+        napping = asyncio.create_task(in_proof.call("Naps/nap"))
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        assert await in_proof.call("Naps/ping") == "pong"
+        await in_proof.until_effect("POST /works")
+        await in_proof.until_still(0.3)  # time enough to kill it
+        worked.set()
+        assert await napping == "awake"
+
+    trace = run(lab, snippet, prove, LATE_REPLAY).trace
+    assert {attempt.worker for each in trace.invocations for attempt in each.attempts} == {1, 2}

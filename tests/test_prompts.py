@@ -401,6 +401,17 @@ def test_a_trip_is_priced_by_three_at_a_time(lab: Lab, stimulus: Stimulus) -> No
 
 
 @server
+def test_an_order_without_an_address_ends_with_its_limit(lab: Lab, tmp_path: Path) -> None:
+    snippet = changed(tmp_path, "prompts/retention", ("timedelta(days=7)", "timedelta(seconds=1)"))
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Order/order-1/run")
+
+    result = run(lab, snippet, prove)
+    assert statuses(result) == [408]
+
+
+@server
 @replayed
 def test_an_order_runs_once_in_a_week(lab: Lab, stimulus: Stimulus) -> None:
     kept: list[dict[str, Any]] = []

@@ -72,9 +72,9 @@ class Workers:
         self._began = time.monotonic()
         self._watching = asyncio.create_task(self._serve())
 
-    async def kill(self) -> None:
-        """Kills the worker that serves."""
-        number = self._serving
+    async def kill(self, number: int | None = None) -> None:
+        """Kills the worker that serves, or the one of this number; nothing, if that is gone already."""
+        number = self._serving if number is None else number
         await self._plan.nursery(number).kill(self._name(number))
 
     async def close(self) -> None:
@@ -248,9 +248,8 @@ class Workers:
         line = issued.get("line")
         match report["report"]:
             case "command":
-                if (
-                    attempt.ends != "suspended"
-                ):  # else it is refused, and its number is the next one's
+                # After a suspension it is refused, and its number is the next attempt's.
+                if attempt.ends != "suspended":
                     attempt.commands[report["command"]] = report
                 text = " ".join(filter(None, (report["type"], report["name"], report["detail"])))
                 replayed, within = report["replayed"], report["step"]
