@@ -834,6 +834,48 @@ def test_a_key_of_a_call_keeps_a_failure_as_well(lab: Lab, tmp_path: Path) -> No
     assert len(trace.effects) == 1
 
 
+@pytest.mark.parametrize("cancelled", ["Shop/customer_pays", "Shop/nightly_collection"])
+def test_a_cancel_of_one_caller_ends_the_shared_call(
+    lab: Lab, tmp_path: Path, cancelled: str
+) -> None:
+    """RDD309."""
+    slug = "key-inside-a-handler"
+    step = '    return await ctx.run_typed("charge", charge, invoice=invoice)'
+    under_way = changed(
+        tmp_path,
+        f"communication/{slug}/do",
+        (step, f"    await ctx.sleep(timedelta(minutes=1))\n{step}"),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        paying = asyncio.create_task(in_proof.call("Shop/customer_pays", "invoice-1"))
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        collecting = asyncio.create_task(in_proof.call("Shop/nightly_collection", "invoice-1"))
+        await in_proof.until_row(
+            "select j.id from sys_journal j join sys_invocation i on i.id = j.id"
+            " where i.target = 'Shop/nightly_collection' and j.entry_type = 'Command: Call'"
+        )
+        assert await in_proof.operate("cancel", cancelled) == 202
+        await asyncio.wait([paying, collecting])
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, under_way).trace
+    assert [call.status for call in trace.calls] == [409, 409]
+    assert not trace.effects
+
+
+def test_a_call_with_a_key_does_not_find_one_without(lab: Lab) -> None:
+    """RDD309."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Shop/customer_pays", "invoice-1")
+        await in_proof.deploy("do")
+        await in_proof.call("Shop/nightly_collection", "invoice-1")
+
+    trace = instead(lab, CHAPTER / "key-inside-a-handler", prove).trace
+    assert trace.effect_counts() == {"POST /charges": 2}
+
+
 @pytest.mark.parametrize(
     ("key", "outcome"),
     [
