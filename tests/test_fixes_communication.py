@@ -657,6 +657,22 @@ def test_claim_that_is_found_is_killed_wherever_it_is_left(
     assert trace.effect_counts() == {"POST /mails": 1}
 
 
+def test_claim_is_found_only_when_it_has_mailed(lab: Lab) -> None:
+    """RDD305."""
+    target, (query,) = "Expenses/claim", queries("RDD305")
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /mails", at_most=10.0)
+        await in_proof.call(f"{target}/send", "train ticket")
+        await in_proof.until_effect("POST /mails")
+        assert await in_proof.query(query) == []
+        mailed.set()
+        await until_status(in_proof, target, "paused")
+        assert [row["status"] for row in await in_proof.query(query)] == ["paused"]
+
+    instead(lab, CHAPTER / "promise-outside-workflow", prove, PLAIN)
+
+
 @pytest.mark.parametrize("error", ["RuntimeError", "restate.TerminalError"])
 def test_an_error_where_there_is_no_awakeable_yet_saves_no_payment(
     lab: Lab, tmp_path: Path, error: str
