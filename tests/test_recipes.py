@@ -282,6 +282,9 @@ def test_saga_whose_attempt_is_lost_is_undone_at_once(lab: Lab, tmp_path: Path) 
     result = run(lab, snippet, prove)
     assert undone == [True]
     assert result.trace.invocations[0].result == {"failure": "cancelled", "code": 409}
+    assert [(seat["seat"], seat["buyer"]) for seat in result.trace.rows["seats"]] == [
+        ("12A", "ann")
+    ]
 
 
 @server

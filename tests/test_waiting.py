@@ -103,6 +103,24 @@ def test_signal_before_the_invocation_has_begun_is_lost(
     assert collected == [["by card", "by invoice"]] * 2
 
 
+def test_signal_after_the_invocation_has_ended_is_lost(lab: Lab) -> None:
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Orders/collect/send", "order-1")
+        await lab.until_effect("POST /bills")
+        invocation = lab.outside.ledger[0].body["answer to"]
+        for by in ("card", "invoice"):
+            await lab.call("Orders/paid", [invocation, by])
+        await lab.until_all_completed()
+        await lab.call("Orders/paid", [invocation, "too late"])
+        await lab.until_all_completed()
+
+    trace = run(lab, FOLDER / "signals.py", prove).trace
+    assert [call.status for call in trace.calls[1:]] == [200] * 3
+    assert [each.result for each in trace.invocations if each.target == "Orders/collect"] == [
+        ["card", "invoice"]
+    ]
+
+
 def test_a_bill_is_sent_once_also_if_the_worker_dies_behind_it(lab: Lab) -> None:
     async def prove(lab: LabInProof) -> None:
         collecting = asyncio.create_task(lab.call("Orders/collect", "order-1"))
@@ -131,6 +149,21 @@ def test_a_promise_is_kept_before_the_wait_and_refuses_a_second_answer(lab: Lab)
     assert ran == (200, "Bea")
     assert first[0] == 200
     assert second[0] == 409
+
+
+def test_an_answer_to_a_workflow_that_was_removed_is_for_the_next_of_its_id(lab: Lab) -> None:
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Signup/ann/run/send")
+        await lab.until_effect("POST /mails")
+        await lab.call("Signup/ann/approve", "Bea")
+        await lab.until_all_completed()
+        assert await lab.operate("purge", "Signup/ann/run") == 200
+        await lab.until_no_row("select id from sys_invocation where target = 'Signup/ann/run'")
+        await lab.call("Signup/ann/approve", "Carl")
+        await lab.call("Signup/ann/run")
+
+    *_, first, late, second = answers(run(lab, FOLDER / "answers.py", prove))
+    assert [first[0], late[0], second] == [200, 200, (200, "Carl")]
 
 
 def test_a_second_answer_to_an_awakeable_is_taken_and_changes_nothing(lab: Lab) -> None:
