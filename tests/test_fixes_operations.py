@@ -34,6 +34,7 @@ from tests.fixes import (
     SNIPPETS,
     afterwards,
     changed,
+    deployment,
     in_place,
     instead,
     queries,
@@ -461,6 +462,53 @@ def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
     trace = afterwards(lab, CHAPTER / "code-changed-in-flight", old_again).trace
     assert trace.effect_counts() == {"POST /reservations": 1, "POST /parcels": 1}
     assert trace.invocations[0].result == "parcel-1"
+
+
+def test_order_that_sleeps_is_moved_to_the_old_version_and_one_of_the_new_is_not_listed(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD605: one that is suspended needs no pause."""
+    rule, (query,) = "operations/code-changed-in-flight", queries("RDD605")
+    sleep = ("seconds=1", "seconds=3")
+    changed(tmp_path, f"{rule}/before", sleep)
+    dont = changed(tmp_path, f"{rule}/dont", sleep)
+
+    async def fix(in_proof: LabInProof) -> None:
+        ordering = asyncio.create_task(in_proof.call("Orders/place", "order-1"))
+        await until_status(in_proof, "Orders/place", "suspended")
+        (order,) = await in_proof.query(query)
+        await in_proof.deploy("before")
+        old = await deployment(in_proof, "Orders")
+        await in_proof.deploy("dont")
+        await in_proof.call("Orders/place/send", "order-2")
+        await in_proof.until_effect("POST /emails")
+        assert await in_proof.query(query) == [order]
+        path = f"/invocations/{order['id']}/resume?deployment={old}"
+        await in_proof.admin("PATCH", path)
+        assert await ordering == "parcel-1"
+
+    before = dont.with_stem("before")
+    trace = instead(lab, CHAPTER.parent / rule, fix, REPLAY_EVERY_AWAIT, before).trace
+    first = trace.invocations[0]
+    assert len({attempt.worker for attempt in first.attempts}) == 2
+    assert not any(attempt.ends == "error" for attempt in first.attempts)
+
+
+def test_results_in_the_journal_are_those_of_the_old_code(lab: Lab, tmp_path: Path) -> None:
+    """RDD605: a step that returns another type is deployed in place."""
+    rule = load(CHAPTER / "code-changed-in-flight")
+    changed(tmp_path, "operations/code-changed-in-flight/before")
+    as_dict = changed(
+        tmp_path,
+        "operations/code-changed-in-flight/body",
+        ("order: str) -> str:\n    response", "order: str) -> dict[str, str]:\n    response"),
+        ('return str(response.raise_for_status().json()["id"])', 'return {"id": "hold-1"}'),
+        ('    await ctx.run_typed("reserve"', '    hold = await ctx.run_typed("reserve"'),
+        ('path="parcels", order=order', "path=\"parcels\", order=hold['id']"),
+    )
+    (order,) = instead(lab, rule.folder, rule.prove, rule.stimulus, as_dict).trace.invocations
+    assert order.status == "paused"
+    assert "TypeError" in order.failures[-1].message
 
 
 def test_order_that_comes_after_the_flag_was_turned_is_checked(lab: Lab) -> None:

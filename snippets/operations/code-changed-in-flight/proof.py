@@ -2,11 +2,18 @@
 
 import asyncio
 
-from restate_guide.lab import PLAIN, Aside, Holds, JournalMismatch, Lab, deployed_over
+from restate_guide.lab import (
+    REPLAY_EVERY_AWAIT,
+    Aside,
+    Holds,
+    JournalMismatch,
+    Lab,
+    deployed_over,
+)
 
 RULE = "RDD605"
 STIMULUS = deployed_over("before")
-ASLEEP = "select index from sys_journal where entry_type = 'Command: Sleep'"
+SUSPENDED = "select id from sys_invocation where status = 'suspended'"
 RESERVED, MAILED, SHIPPED = "POST /reservations", "POST /emails", "POST /parcels"
 EXPECTED = {
     "do": Holds(answers=["parcel-1"], effects={RESERVED: 1, MAILED: 1, SHIPPED: 1}),
@@ -22,7 +29,7 @@ async def beside(lab: Lab) -> None:
     """The don't gets an address of its own, and another order comes."""
     shipping = lab.outside.hold(SHIPPED, at_most=20.0)
     first = asyncio.create_task(lab.call("Orders/place", "order-1"))
-    await lab.until_row(ASLEEP)
+    await lab.until_row(SUSPENDED)
     await lab.deploy("dont")
     shipping.set()
     await first
@@ -34,7 +41,7 @@ ASIDES = {
         "At an address of its own the don't is safe: order-1 ends on version 1, "
         "order-2 gets version 2.",
         snippet="before",
-        stimulus=PLAIN,
+        stimulus=REPLAY_EVERY_AWAIT,
         outcome=Holds(
             answers=["parcel-1", "parcel-2"],
             effects={RESERVED: 2, MAILED: 1, SHIPPED: 2},
