@@ -249,6 +249,75 @@ def test_an_alias_is_published_and_asked_for_and_not_answered(
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("changed_too", [False, True], ids=["as it was", "changed"])
+def test_handlers_that_call_it_change_with_it(lab: Lab, tmp_path: Path, changed_too: bool) -> None:
+    """RDD803: one that passes a dict is refused; one under way fits the changed code in no place."""
+    rule = "data/no-schema-at-the-border"
+    app = "app = restate.app([insurance])\n"
+    booking = """agency = restate.Service("Agency")
+
+
+@agency.handler()
+async def book(ctx: restate.Context, customer: str) -> int:
+    contract = await ctx.service_call(insure, arg={})
+    await ctx.run_typed("note", "noted".upper)
+    return contract{}
+
+
+app = restate.app([insurance, agency])
+"""
+    as_dict = '{"customer": customer, "days": 3}'
+    dont = changed(tmp_path, f"{rule}/dont", (app, booking.format(as_dict, '["price"]')))
+    arg = "Trip(customer=customer, days=3)" if changed_too else as_dict
+    do = changed(tmp_path, f"{rule}/do", (app, booking.format(arg, ".price")))
+
+    async def book(in_proof: LabInProof) -> None:
+        await in_proof.call("Agency/book", "ann")
+
+    if changed_too:
+        (call,) = instead(lab, SNIPPETS / rule, book, PLAIN, do).trace.calls
+        assert (call.status, call.answer) == (200, 27)
+        fixed = dataclasses.replace(crash_after_step("note"), successor="do")
+        agency, *_ = instead(lab, SNIPPETS / rule, book, fixed, dont).trace.invocations
+        assert agency.status == "paused"
+        assert agency.failures[-1].code == "RT0016"
+        assert '{"customer":"ann","days":3}' in agency.failures[-1].message
+    else:
+        (agency,) = instead(lab, SNIPPETS / rule, book, PLAIN, do).trace.invocations
+        assert agency.status == "paused"
+        assert "'dict' object has no attribute 'model_dump_json'" in agency.failures[-1].message
+
+
+@pytest.mark.server
+def test_a_delayed_message_that_the_model_refuses_fails_on_the_fixed_code(lab: Lab) -> None:
+    """RDD803."""
+
+    async def deploy(in_proof: LabInProof) -> None:
+        sent = {"customer": "ann", "days": "three"}
+        await in_proof.call("Insurance/insure/send?delay=1s", sent)
+        await in_proof.deploy("do")
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "no-schema-at-the-border"
+    (message,) = instead(lab, rule, deploy, PLAIN).trace.invocations
+    assert message.result["code"] == 500
+    assert "Unable to parse an input argument" in message.result["failure"]
+
+
+@pytest.mark.server
+def test_the_server_refuses_an_empty_body_of_json(lab: Lab) -> None:
+    """RDD803."""
+    rule = CHAPTER / "no-schema-at-the-border"
+
+    async def nothing(in_proof: LabInProof) -> None:
+        await in_proof.call("Insurance/insure", headers={"content-type": "application/json"})
+
+    (call,) = instead(lab, rule, nothing, PLAIN, rule / "do.py").trace.calls
+    assert call.status == 400
+    assert call.answer["source"] == "ingress"
+
+
+@pytest.mark.server
 def test_an_empty_body_is_not_refused(lab: Lab) -> None:
     """RDD803: what the handler then does with `None` fails again and again."""
     rule = CHAPTER / "no-schema-at-the-border"
@@ -268,6 +337,7 @@ def test_an_empty_body_is_not_refused(lab: Lab) -> None:
         ("str", {"customer": "ann"}, {"type": "string"}, "dict"),
         ("int", "three", {"type": "integer"}, "str"),
         ("list[Trip]", [{"customer": "ann", "days": 3}], {"type": "array", "items": True}, "dict"),
+        ("Trip | Contract", {"customer": "ann", "days": 3}, {}, "dict"),
     ],
 )
 def test_what_is_no_model_is_published_and_not_checked(
