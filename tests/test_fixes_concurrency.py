@@ -30,6 +30,7 @@ from tests.fixes import (
     PAGES,
     SNIPPETS,
     afterwards,
+    as_on_lambda,
     changed,
     deployment,
     in_place,
@@ -809,3 +810,69 @@ def test_outage_between_the_clock_and_the_sleep(lab: Lab, tmp_path: Path, snippe
     else:
         assert float(asked.removesuffix(" s")) > 0.5
         assert late[0] >= 0.9
+
+
+DECLINED = """    raise restate.TerminalError("declined", status_code=402)
+"""
+CAUGHT = """    try:
+    {}    except restate.TerminalError:
+        await ctx.run_typed("tell", "told".upper)
+        raise
+"""
+
+
+def test_what_an_except_block_asked_for_is_no_journal_of_the_fixed_code(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD401: `asyncio.gather` raised while the other step was at work."""
+    rule = "concurrency/gather-of-steps"
+    for variant, gather in (("do", "restate"), ("dont", "asyncio")):
+        waiting = f"    await {gather}.gather(charged, shipped)\n"
+        changed(
+            tmp_path,
+            f"{rule}/{variant}",
+            (waiting, CAUGHT.format(waiting)),
+            (
+                '    response = httpx.post(f"{API_URL}/charges"',
+                f'{DECLINED}    response = httpx.post(f"{{API_URL}}/charges"',
+            ),
+        )
+
+    async def fulfil(in_proof: LabInProof) -> None:
+        in_proof.outside.hold("POST /shipments", at_most=2.0)
+        await in_proof.call("Orders/fulfil", "order-1")
+
+    stimulus = dataclasses.replace(
+        REPLAY_EVERY_AWAIT, workers=2, crash_at={"after_step": "tell"}, successor="do"
+    )
+    outcome = instead(lab, SNIPPETS / rule, fulfil, stimulus, tmp_path / "dont.py").outcome
+    assert isinstance(outcome, JournalMismatch), outcome
+    assert outcome.code == "RT0016"
+
+
+def test_a_step_past_the_abort_timeout_has_the_others_repeated(lab: Lab) -> None:
+    """RDD401: by `restate.gather`, too."""
+    rule = CHAPTER / "gather-of-steps"
+    limits = {
+        "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "200ms",
+        "RESTATE_WORKER__INVOKER__ABORT_TIMEOUT": "300ms",
+    }
+
+    async def fulfil(in_proof: LabInProof) -> None:
+        in_proof.outside.hold("POST /shipments", at_most=1.2)
+        await in_proof.call("Orders/fulfil", "order-1")
+
+    trace = instead(lab, rule, fulfil, PLAIN, rule / "do.py", server=limits).trace
+    assert trace.effect_counts()["POST /shipments"] > 1
+
+
+@pytest.mark.parametrize(("variant", "times"), [("dont", 2), ("do", 1)])
+def test_on_lambda_asyncios_gather_ships_again(
+    lab: Lab, tmp_path: Path, variant: str, times: int
+) -> None:
+    """RDD401."""
+    rule = "concurrency/gather-of-steps"
+    proof = load(SNIPPETS / rule)
+    snippet = changed(tmp_path, f"{rule}/{variant}", as_on_lambda("orders"))
+    trace = instead(lab, SNIPPETS / rule, proof.prove, snippet=snippet).trace
+    assert trace.effect_counts()["POST /shipments"] == times

@@ -970,3 +970,72 @@ def test_on_lambda_the_query_finds_no_wrong_branch(
     stimulus = dataclasses.replace(PLAIN, request_response=True)
     result = instead(lab, proof.folder, prove, stimulus, snippet)
     assert result.outcome == proof.symptom
+
+
+def test_a_lambda_in_a_step_that_limits_its_tries_fails_for_good(lab: Lab, tmp_path: Path) -> None:
+    """RDD116: there is nothing to resume."""
+    snippet = changed(
+        tmp_path,
+        "determinism/coroutine-from-lambda/dont",
+        ("send_email(address))", "send_email(address), restate.RunOptions(max_attempts=2))"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Accounts/welcome", "ada@example.com")
+        assert await in_proof.query(queries("RDD116")[0]) == []
+
+    (call,) = instead(lab, CHAPTER / "coroutine-from-lambda", prove, PLAIN, snippet).trace.calls
+    assert call.status == 500
+    assert "coroutine is not JSON serializable" in call.answer["message"]
+
+
+def test_what_stands_beside_a_lambda_acts_at_each_attempt(lab: Lab, tmp_path: Path) -> None:
+    """RDD116."""
+    sending = 'ctx.run_typed("send email", lambda: send_email(address))'
+    snippet = changed(
+        tmp_path,
+        "determinism/coroutine-from-lambda/dont",
+        (
+            f"    return await {sending}",
+            f"    bill = ctx.run_typed('bill', billed)\n    mail = {sending}\n"
+            "    await restate.gather(bill, mail)\n    return await mail",
+        ),
+        (
+            "async def send_email",
+            'def billed() -> None:\n    httpx.post(f"{API_URL}/bills").raise_for_status()\n\n\n'
+            "async def send_email",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Accounts/welcome/send", "ada@example.com")
+        await until_status(in_proof, "Accounts/welcome", "paused")
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, CHAPTER / "coroutine-from-lambda", prove, PLAIN, snippet).trace
+    assert trace.effect_counts() == {"POST /bills": 3}
+
+
+def test_an_order_that_has_only_its_input_goes_on_on_the_fix(lab: Lab) -> None:
+    """RDD101, RDD605: the next attempt runs on the latest code. One that has asked for its mail stays."""
+    target = "Checkout/pay"
+
+    async def fix(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        await in_proof.call(f"{target}/send", "order-1")
+        await in_proof.until_effect("POST /emails")
+        answers = in_proof.outside.hold("POST /charges", at_most=20.0)
+        in_proof.outside.fail("POST /charges", times=1)
+        await in_proof.call(f"{target}/send", "order-2")
+        await in_proof.until_effect("POST /charges", times=2)
+        rows = await in_proof.query(queries("RDD101")[0])
+        assert sorted("pinned_deployment_id" in row for row in rows) == [False, True]
+        await in_proof.deploy("do")
+        answers.set()
+        mailed.set()
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "side-effect-outside-run", fix, PLAIN).trace
+    first, second = trace.invocations
+    assert {attempt.file for attempt in first.attempts} == {""}
+    assert [attempt.file for attempt in second.attempts] == ["", "do.py"]

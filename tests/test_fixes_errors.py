@@ -1031,3 +1031,114 @@ def test_cancel_refunds_a_meal_that_a_courier_fetches(lab: Lab) -> None:
 
     trace = instead(lab, rule, prove, snippet=rule / "do.py").trace
     assert trace.effect_counts() == {"POST /charges": 1, courier: 1, "POST /refunds": 1}
+
+
+async def refuse_unlock(in_proof: LabInProof) -> asyncio.Task[Any]:
+    """RDD506: begins a rent whose refund is held."""
+    in_proof.outside.fail("POST /unlocks", times=1, status=409)
+    renting = asyncio.create_task(in_proof.call("Bikes/7/rent", "ann"))
+    await in_proof.until_effect("POST /credits")
+    return renting
+
+
+def test_cancel_while_the_lock_is_asked_pays_back_and_it_opens(lab: Lab) -> None:
+    """RDD506."""
+    rule = CHAPTER / "compensation-not-idempotent"
+
+    async def cancel(in_proof: LabInProof) -> None:
+        opened = in_proof.outside.hold("POST /unlocks", at_most=20.0)
+        renting = asyncio.create_task(in_proof.call("Bikes/7/rent", "ann"))
+        await in_proof.until_effect("POST /unlocks")
+        await in_proof.operate("cancel", "Bikes/7/rent")
+        assert (await renting)["message"] == "cancelled"
+        opened.set()
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, rule, cancel, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /debits": 1, "POST /unlocks": 1, "POST /credits": 1}
+
+
+def test_cancel_while_the_refund_fails_ends_the_undoing(lab: Lab) -> None:
+    """RDD506."""
+    rule = CHAPTER / "compensation-not-idempotent"
+
+    async def cancel(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /credits", times=1)
+        paid = in_proof.outside.hold("POST /credits", at_most=20.0)
+        renting = await refuse_unlock(in_proof)
+        await in_proof.operate("cancel", "Bikes/7/rent")
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Signal'"
+        )
+        paid.set()
+        assert (await renting)["message"] == "cancelled"
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, rule, cancel, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /debits": 1}
+
+
+def test_a_refund_that_was_sent_is_found_and_its_rent_cancelled(lab: Lab, tmp_path: Path) -> None:
+    """RDD506: backing off, and paused before the deployment; it isn't paid back a second time."""
+    target, (query,) = "Bikes/7/rent", queries("RDD506")
+    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    rule = "errors/compensation-not-idempotent"
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        ("import httpx\n", "from datetime import timedelta\n\nimport httpx\n"),
+        ('VirtualObject("Bikes")', f'VirtualObject("Bikes", invocation_retry_policy={later})'),
+    )
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /unlocks", times=1, status=409)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "backing-off")
+        assert [row["status"] for row in await in_proof.query(query)] == ["backing-off"]
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_all_completed()
+
+    stimulus = crash_after_effect("POST /credits")
+    trace = instead(lab, SNIPPETS / rule, fix, stimulus, dont).trace
+    assert trace.effect_counts() == {"POST /debits": 1, "POST /credits": 1}
+    assert trace.invocations[0].result == {"failure": "cancelled", "code": 409}
+
+
+def test_a_pause_lets_the_refund_under_way_end(lab: Lab) -> None:
+    """RDD506: its result is journaled, and it isn't paid back again."""
+    target, rule = "Bikes/7/rent", CHAPTER / "compensation-not-idempotent"
+
+    async def fix(in_proof: LabInProof) -> None:
+        paid = in_proof.outside.hold("POST /credits", at_most=20.0)
+        await refuse_unlock(in_proof)
+        assert await in_proof.operate("pause", target) == 202
+        await asyncio.sleep(0.5)
+        (row,) = await in_proof.query("select status from sys_invocation")
+        assert row["status"] == "running"
+        paid.set()
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target) == 200
+        await until_status(in_proof, target, "completed")
+
+    trace = instead(lab, rule, fix, PLAIN).trace
+    assert trace.effect_counts() == {"POST /debits": 1, "POST /credits": 1}
+
+
+def test_what_is_under_way_pays_back_without_a_key_where_the_fix_has_a_url_of_its_own(
+    lab: Lab,
+) -> None:
+    """RDD506."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /credits", times=1)
+        paid = in_proof.outside.hold("POST /credits", at_most=20.0)
+        renting = await refuse_unlock(in_proof)
+        await in_proof.deploy("do")
+        paid.set()
+        await renting
+
+    trace = instead(lab, CHAPTER / "compensation-not-idempotent", fix, PLAIN).trace
+    credits = [each for each in trace.effects if each.effect == "POST /credits"]
+    assert [each.idempotency_key for each in credits] == [None, None]
