@@ -1410,3 +1410,104 @@ def test_questions_that_are_counted_end_with_the_tracking(lab: Lab, tmp_path: Pa
     trace = instead(lab, CHAPTER / "polling-with-sleep", prove, PLAIN, counted).trace
     assert trace.calls[0].answer["message"] == "not delivered"
     assert len(trace.effects) == 4
+
+
+def test_a_cancel_reaches_no_message(lab: Lab, tmp_path: Path) -> None:
+    """RDD301."""
+    calling = "    await ctx.service_call(goodbye, user)\n"
+    snippet = changed(
+        tmp_path,
+        "communication/ingress-client-in-handler/do",
+        (
+            calling,
+            "    ctx.service_send(goodbye, user)\n    await ctx.sleep(timedelta(minutes=1))\n",
+        ),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+
+    async def cancel(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /mails", at_most=20.0)
+        closing = asyncio.create_task(in_proof.call("Accounts/close", "ann"))
+        await in_proof.until_effect("POST /mails")
+        assert await in_proof.operate("cancel", "Accounts/close") == 202
+        await closing
+        mailed.set()
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "ingress-client-in-handler"
+    trace = instead(lab, rule, cancel, PLAIN, snippet).trace
+    assert trace.calls[0].status == 409
+    assert {each.target: each.result for each in trace.invocations}["Mails/goodbye"] == ""
+    assert trace.effect_counts()["POST /mails"] == 1
+
+
+@pytest.mark.parametrize(
+    ("slug", "step", "effect"),
+    [
+        ("ingress-client-in-handler", "mail", "POST /mails"),
+        ("time-in-idempotency-key", "collect", "POST /debits"),
+    ],
+)
+def test_the_step_of_the_one_invocation_is_executed_at_least_once(
+    lab: Lab, slug: str, step: str, effect: str
+) -> None:
+    """RDD301, RDD308."""
+    proof = load(CHAPTER / slug)
+    killed = crash_before_journal(step)
+    trace = lab.run(lab.laboratory.result(proof, proof.snippet("do"), killed)).trace
+    assert trace.effect_counts()[effect] == 2
+
+
+def test_the_old_code_calls_again_at_each_replay(lab: Lab) -> None:
+    """RDD301: and what the page's query finds is newer than the fix."""
+    counted: list[int] = []
+
+    async def fix(in_proof: LabInProof) -> None:
+        deleted = in_proof.outside.hold("POST /deletions", at_most=20.0)
+        closing = asyncio.create_task(in_proof.call("Accounts/close", "ann"))
+        await in_proof.until_effect("POST /deletions")
+        await in_proof.deploy("do")
+        for times in (2, 3):
+            await in_proof.restart_server()
+            await in_proof.until_effect("POST /mails", times=times)
+        deleted.set()
+        await in_proof.until_all_completed()
+        closing.cancel()
+        (row,) = await in_proof.query(queries("RDD301")[0])
+        counted.append(row["count(*)"])
+
+    instead(lab, CHAPTER / "ingress-client-in-handler", fix, PLAIN)
+    assert counted == [3]
+
+
+def test_a_key_at_an_object_is_compared_within_its_key(lab: Lab, tmp_path: Path) -> None:
+    """RDD308."""
+    service = changed(
+        tmp_path,
+        "communication/time-in-idempotency-key/do",
+        ('restate.Service("Donations")', 'restate.VirtualObject("Donations")'),
+        ("client.service_call(give, pledge,", "client.object_call(give, pledge, pledge,"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        for donor in ("ann", "bob", "ann"):
+            await in_proof.call(
+                f"Donations/{donor}/give", "pledge-1", idempotency_key="give-pledge-1"
+            )
+
+    trace = instead(lab, CHAPTER / "time-in-idempotency-key", prove, PLAIN, service).trace
+    assert [call.answer for call in trace.calls] == ["debit-1", "debit-2", "debit-1"]
+
+
+def test_a_pledge_on_purpose_is_found_by_its_input_too(lab: Lab) -> None:
+    """RDD308."""
+    rule = CHAPTER / "time-in-idempotency-key"
+
+    async def prove(in_proof: LabInProof) -> None:
+        for month in ("03", "04"):
+            key = f"give-pledge-1-2030-{month}"
+            await in_proof.call("Donations/give", "pledge-1", idempotency_key=key)
+        (row,) = await in_proof.query(queries("RDD307")[0])
+        assert row["times"] == 2
+
+    instead(lab, rule, prove, PLAIN, rule / "do.py")

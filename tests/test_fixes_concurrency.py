@@ -876,3 +876,89 @@ def test_on_lambda_asyncios_gather_ships_again(
     snippet = changed(tmp_path, f"{rule}/{variant}", as_on_lambda("orders"))
     trace = instead(lab, SNIPPETS / rule, proof.prove, snippet=snippet).trace
     assert trace.effect_counts()["POST /shipments"] == times
+
+
+def test_the_limit_of_a_step_is_heard_over_http_1_1_when_the_step_has_ended(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD404: the right branch, but late."""
+    snippet = changed(
+        tmp_path,
+        "concurrency/wait-for/do",
+        ("offer=offer", 'offer=ctx.run_typed("offer", offers, item=item)'),
+        (
+            "\n\ndef mail(",
+            "\n\ndef offers(item: str) -> str:\n"
+            '    return str(httpx.get(f"{API_URL}/offers/{item}", timeout=30).json())\n\n\ndef mail(',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/pot"] = "4 pots"
+        in_proof.outside.hold("GET /offers/pot", at_most=1.5)
+        assert await in_proof.call("Orders/buy", "pot") == "no offer"
+
+    for stimulus, late in ((PLAIN, False), (REPLAY_EVERY_AWAIT, True)):
+        trace = instead(lab, CHAPTER / "wait-for", prove, stimulus, snippet).trace
+        journal = trace.invocations[0].journal
+        mailed = next(each.index for each in journal if each.name == "mail")
+        ended = [each.index for each in journal if each.type == "Notification: Run"]
+        assert (len([index for index in ended if index < mailed]) == 2) == late
+
+
+def test_an_awakeable_that_is_rejected_is_raised_by_select(lab: Lab, tmp_path: Path) -> None:
+    """RDD404."""
+    app = "app = restate.app([orders])"
+    refuses = """supplier = restate.Service("Supplier")
+
+
+@supplier.handler()
+async def refuse(ctx: restate.Context, id: str) -> None:
+    ctx.reject_awakeable(id, "no pots")
+
+
+app = restate.app([orders, supplier])"""
+    snippet = changed(tmp_path, "concurrency/wait-for/do", (app, refuses))
+
+    async def prove(in_proof: LabInProof) -> None:
+        buying = asyncio.create_task(in_proof.call("Orders/buy", "pot"))
+        await in_proof.until_effect("POST /requests")
+        await in_proof.call("Supplier/refuse", in_proof.outside.ledger[0].body["reply_to"])
+        await buying
+
+    trace = instead(lab, CHAPTER / "wait-for", prove, PLAIN, snippet).trace
+    assert trace.calls[0].answer["message"] == "no pots"
+    assert trace.effect_counts() == {"POST /requests": 1}
+
+
+def test_a_worker_that_streams_is_suspended_after_the_inactivity_timeout(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD404: its timer is gone as well."""
+    longer = changed(tmp_path, "concurrency/wait-for/dont", ("seconds=0.3", "seconds=2"))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/buy/send", "pot")
+        await until_status(in_proof, "Orders/buy", "suspended")
+        await in_proof.until_still(2.5)
+
+    short = {"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "100ms"}
+    trace = instead(lab, CHAPTER / "wait-for", prove, PLAIN, longer, server=short).trace
+    assert trace.invocations[0].status == "suspended"
+    assert trace.effect_counts() == {"POST /requests": 1}
+
+
+def test_what_has_mailed_on_the_old_timer_fits_no_code(lab: Lab) -> None:
+    """RDD404: nor is it in the page's list; it can be killed."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, "Orders/buy", "paused")
+        assert await in_proof.query(queries("RDD404")[0]) == []
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", "Orders/buy", deployment="latest") == 200
+        await in_proof.until_effect("POST /emails")
+        await until_status(in_proof, "Orders/buy", "paused")
+        assert await in_proof.operate("kill", "Orders/buy") == 200
+
+    trace = afterwards(lab, CHAPTER / "wait-for", fix, crash_after_step("mail")).trace
+    assert {failure.code for failure in trace.failures()} >= {"RT0016"}

@@ -35,6 +35,7 @@ from tests.fixes import (
     SNIPPETS,
     afterwards,
     changed,
+    deployment,
     in_place,
     instead,
     queries,
@@ -171,16 +172,18 @@ def test_what_nobody_undid_is_found(
     assert counts == found
 
 
-def swallowed(handler: str = "") -> str:
+def swallowed(deployment: str, handler: str = "") -> str:
     """RDD509's query for what is under way: with the last line that the page gives in its text."""
     (query,) = queries("RDD509")
     text = " ".join(PAGES["RDD509"].split())
     told = re.search(
-        r"`(AND i\.status [^`]*)( AND i\.target = )…` .* in place of its last line", text
+        r"`(AND i\.status [^`]* = )…( AND i\.target_handler_name = )…` .* in place of its last line",
+        text,
     )
     assert told
     under_way, named = told.groups()
-    return query.rpartition("AND ")[0] + under_way + (f"{named}'{handler}'" if handler else "")
+    on = f"{query.rpartition('AND ')[0]}{under_way}'{deployment}'"
+    return on + (f"{named}'{handler}'" if handler else "")
 
 
 def test_cancel_is_undone_like_a_failure(lab: Lab, tmp_path: Path) -> None:
@@ -202,8 +205,10 @@ def test_cancel_is_undone_like_a_failure(lab: Lab, tmp_path: Path) -> None:
         await in_proof.until_effect("POST /deposits")
         assert await in_proof.operate("cancel", "Hotel/book") == 202
         await in_proof.until_effect("PUT /released")
-        assert await in_proof.query(swallowed("Subscriptions/renew")) == []
-        found.extend(row["target"] for row in await in_proof.query(swallowed()))
+        old = await deployment(in_proof, "Hotel")
+        assert await in_proof.query(swallowed(old, "renew")) == []
+        assert await in_proof.query(swallowed("dp_other")) == []
+        found.extend(row["target"] for row in await in_proof.query(swallowed(old)))
         released.set()
         await booking
         paying.set()
@@ -502,7 +507,8 @@ def test_swallowed_cancel_contradicts_the_fixed_code(lab: Lab) -> None:
         await in_proof.operate("cancel", target)
         await until_status(in_proof, target, "paused")
         assert await in_proof.query(queries("RDD509")[0]) == []
-        found.extend(await in_proof.query(swallowed(target)))
+        old = await deployment(in_proof, "Subscriptions")
+        found.extend(await in_proof.query(swallowed(old, "renew")))
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_row(
@@ -1142,3 +1148,124 @@ def test_what_is_under_way_pays_back_without_a_key_where_the_fix_has_a_url_of_it
     trace = instead(lab, CHAPTER / "compensation-not-idempotent", fix, PLAIN).trace
     credits = [each for each in trace.effects if each.effect == "POST /credits"]
     assert [each.idempotency_key for each in credits] == [None, None]
+
+
+@pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=["running", "suspended"])
+def test_a_renewal_that_sleeps_is_moved_to_the_fix_and_obeys_its_cancel(
+    lab: Lab, stimulus: Stimulus
+) -> None:
+    """RDD509: what is suspended needs no pause."""
+    target, status = "Subscriptions/renew", "running" if stimulus == PLAIN else "suspended"
+
+    async def move(in_proof: LabInProof) -> None:
+        renewing = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_row(ASLEEP)
+        await until_status(in_proof, target, status)
+        await in_proof.deploy("do")
+        if status == "running":
+            assert await in_proof.operate("pause", target) == 202
+            await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.operate("cancel", target)
+        await renewing
+        await until_status(in_proof, target, "completed")
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", move, stimulus).trace
+    assert trace.invocations[0].result == {"failure": "cancelled", "code": 409}
+    assert not trace.effects
+
+
+def test_a_second_cancel_holds_back_the_charge(lab: Lab, tmp_path: Path) -> None:
+    """RDD509: where nothing swallows it."""
+    charge = "    return await ctx.run_typed("
+    snippet = changed(
+        tmp_path,
+        "errors/except-exception-eats-cancel/dont",
+        (charge, f"    await ctx.sleep(timedelta(hours=1))\n{charge}"),
+    )
+    target = "Subscriptions/renew"
+
+    async def cancel_twice(in_proof: LabInProof) -> None:
+        renewing = asyncio.create_task(in_proof.call(target, "ann"))
+        for times in (1, 2):
+            await in_proof.until_row(f"{ASLEEP} group by index having count(*) = 1")
+            await in_proof.until_row(
+                "select count(*) from sys_journal where entry_type = 'Command: Sleep'"
+                f" having count(*) = {times}"
+            )
+            await in_proof.operate("cancel", target)
+        assert (await renewing)["message"] == "cancelled"
+
+    rule = CHAPTER / "except-exception-eats-cancel"
+    assert not instead(lab, rule, cancel_twice, PLAIN, snippet).trace.effects
+
+
+SHORT = ("hours=1", "milliseconds=10")
+
+
+def test_a_failed_mail_never_comes_to_the_block(lab: Lab, tmp_path: Path) -> None:
+    """RDD509: the step has no limit."""
+    snippet = changed(tmp_path, "errors/except-exception-eats-cancel/dont", SHORT)
+
+    async def fail(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=9)
+        await in_proof.call("Subscriptions/renew", "ann")
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", fail, PLAIN, snippet).trace
+    assert trace.invocations[0].status == "paused"
+    assert not trace.line_counts() and not trace.effect_counts()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_step_with_a_limit_lets_a_failed_mail_pass_and_a_cancel_not(
+    lab: Lab, tmp_path: Path, cancelled: bool
+) -> None:
+    """RDD509."""
+    mail, block = "mail, customer=customer)", '"no notice for %s", customer)\n        raise'
+    limit = "mail, restate.RunOptions(max_attempts=2), customer=customer)"
+    snippet = changed(
+        tmp_path,
+        "errors/except-exception-eats-cancel/do",
+        SHORT,
+        (mail, limit),
+        ("except restate.TerminalError:", "except restate.TerminalError as error:"),
+        (block, block.replace("raise", "if error.status_code == 409:\n            raise")),
+    )
+
+    async def renew(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=2)
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        renewing = asyncio.create_task(in_proof.call("Subscriptions/renew", "ann"))
+        await in_proof.until_effect("POST /emails")
+        if cancelled:
+            await in_proof.operate("cancel", "Subscriptions/renew")
+        else:
+            mailed.set()
+        await renewing
+        mailed.set()
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", renew, PLAIN, snippet).trace
+    assert trace.calls[0].status == (409 if cancelled else 200)
+    assert trace.effect_counts() == ({} if cancelled else {"POST /charges": 1})
+
+
+def test_a_card_that_was_filled_meanwhile_is_charged(lab: Lab) -> None:
+    """RDD501: resumed on the fixed code; cancelled, it isn't."""
+    target, redeem = "GiftCards/pay", "POST /redemptions"
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(redeem, times=6, status=402)
+        for card in ("card-1", "card-2"):
+            await in_proof.call(f"{target}/send", card)
+        await in_proof.until_row(
+            "select count(*) from sys_invocation where status = 'paused' having count(*) = 2"
+        )
+        await in_proof.deploy("do")
+        first, second = await in_proof.query("select id from sys_invocation order by created_at")
+        await in_proof.admin("PATCH", f"/invocations/{second['id']}/cancel")
+        await in_proof.admin("PATCH", f"/invocations/{first['id']}/resume?deployment=latest")
+        await in_proof.until_all_completed()
+
+    first, second = instead(lab, CHAPTER / "business-failure-retried", fix, PLAIN).trace.invocations
+    assert first.result == "redemption-1"
+    assert second.result == {"failure": "cancelled", "code": 409}
