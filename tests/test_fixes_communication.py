@@ -28,7 +28,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, instead, queries, until_status
+from tests.fixes import SNIPPETS, afterwards, changed, deployment, instead, queries, until_status
 
 CHAPTER = SNIPPETS / "communication"
 
@@ -1158,6 +1158,7 @@ def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> 
         await in_proof.resolve_awakeable(approval, "approved")
         await in_proof.resolve_awakeable(approval, "refused")
         await approving
+        await in_proof.resolve_awakeable(approval, "refused")
 
     result = instead(lab, CHAPTER / "awakeable-id-sent-outside-run", prove, REPLAY_EVERY_AWAIT)
     assert result.trace.calls[0].answer == "Rome: approved"
@@ -1511,3 +1512,70 @@ def test_a_pledge_on_purpose_is_found_by_its_input_too(lab: Lab) -> None:
         assert row["times"] == 2
 
     instead(lab, rule, prove, PLAIN, rule / "do.py")
+
+
+def test_a_trip_without_a_command_goes_on_on_the_fix_by_itself(lab: Lab) -> None:
+    """RDD313: it is bound to no deployment yet; a second mail goes out, and no third."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        approving = asyncio.create_task(in_proof.call("Trips/approve", "Rome"))
+        await until_status(in_proof, "Trips/approve", "suspended")
+        await in_proof.deploy("do")
+        approval = in_proof.outside.ledger[0].body["link"].rpartition("/")[2]
+        await in_proof.resolve_awakeable(approval, "approved")
+        assert await approving == "Rome: approved"
+
+    rule = CHAPTER / "awakeable-id-sent-outside-run"
+    trace = instead(lab, rule, prove, REPLAY_EVERY_AWAIT).trace
+    assert [each.file for each in trace.invocations[0].attempts] == ["", "do.py", "do.py"]
+    assert trace.effect_counts() == {"POST /emails": 2}
+
+
+def test_a_trip_with_a_limit_ends_on_the_old_code_with_a_mail_at_each_replay(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD313: resumed on the fix it meets RT0016, and resumed on the old deployment it ends."""
+    rule, returning = "communication/awakeable-id-sent-outside-run", "{await decision}"
+    limited = "{await restate.select(ok=decision, limit=ctx.sleep(timedelta(hours=1)))}"
+    for name in ("do", "dont"):
+        changed(
+            tmp_path,
+            f"{rule}/{name}",
+            ("import os\n", "import os\nfrom datetime import timedelta\n"),
+            (returning, limited),
+        )
+
+    async def prove(in_proof: LabInProof) -> None:
+        target = "Trips/approve"
+        approving = asyncio.create_task(in_proof.call(target, "Rome"))
+        await until_status(in_proof, target, "suspended")
+        old = await deployment(in_proof, "Trips")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment=old) == 200
+        approval = in_proof.outside.ledger[0].body["link"].rpartition("/")[2]
+        await in_proof.resolve_awakeable(approval, "approved")
+        await until_status(in_proof, target, "completed")
+        approving.cancel()
+
+    trace = instead(lab, SNIPPETS / rule, prove, REPLAY_EVERY_AWAIT, tmp_path / "dont.py").trace
+    assert "RT0016" in {failure.code for failure in trace.failures()}
+    assert trace.effect_counts()["POST /emails"] > 1
+
+
+def test_a_trip_that_is_decided_does_not_get_on_where_the_second_mail_fails(lab: Lab) -> None:
+    """RDD313."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        approving = asyncio.create_task(in_proof.call("Trips/approve", "Rome"))
+        await until_status(in_proof, "Trips/approve", "suspended")
+        in_proof.outside.fail("POST /emails", times=9)
+        approval = in_proof.outside.ledger[0].body["link"].rpartition("/")[2]
+        await in_proof.resolve_awakeable(approval, "approved")
+        await until_status(in_proof, "Trips/approve", "paused")
+        approving.cancel()
+
+    rule = CHAPTER / "awakeable-id-sent-outside-run"
+    trace = instead(lab, rule, prove, REPLAY_EVERY_AWAIT).trace
+    assert trace.effect_counts() == {"POST /emails": 1}

@@ -962,3 +962,65 @@ def test_what_has_mailed_on_the_old_timer_fits_no_code(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "wait-for", fix, crash_after_step("mail")).trace
     assert {failure.code for failure in trace.failures()} >= {"RT0016"}
+
+
+@pytest.mark.parametrize(
+    "used", ['booked[0]["id"]', '"".join(booked)', "booked[0].upper()"], ids=["[]", "join", "upper"]
+)
+def test_futures_that_are_used_as_values_are_found(lab: Lab, tmp_path: Path, used: str) -> None:
+    """RDD407: whatever Python says of it."""
+    slug = "concurrency/gather-returns-futures"
+    snippet = changed(tmp_path, f"{slug}/dont", ('"booked": booked}', f'"booked": {used}}}'))
+
+    async def look(in_proof: LabInProof) -> None:
+        flown = in_proof.outside.hold("POST /flights", at_most=20.0)
+        await in_proof.call("Trips/plan/send", "ann")
+        await in_proof.until_effect("POST /flights")
+        assert await in_proof.query(queries("RDD407")[0]) == []
+        flown.set()
+        await until_status(in_proof, "Trips/plan", "paused")
+        assert len(await in_proof.query(queries("RDD407")[0])) == 1
+
+    instead(lab, SNIPPETS / slug, look, PLAIN, snippet)
+
+
+def test_the_text_of_a_future_in_a_message_is_another_at_each_replay(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD407."""
+    slug = "concurrency/gather-returns-futures"
+    snippet = changed(
+        tmp_path,
+        f"{slug}/dont",
+        (
+            '    return {"customer": customer, "booked": booked}',
+            '    ctx.service_send(note, f"{booked[0]}")\n'
+            '    await ctx.run_typed("mark", "marked".upper)\n'
+            '    return {"customer": customer}\n\n\n'
+            "@trips.handler()\nasync def note(ctx: restate.Context, text: str) -> None:\n    pass",
+        ),
+    )
+
+    async def plan(in_proof: LabInProof) -> None:
+        await in_proof.call("Trips/plan", "ann")
+
+    outcome = instead(lab, SNIPPETS / slug, plan, crash_after_step("mark"), snippet).outcome
+    assert isinstance(outcome, JournalMismatch), outcome
+    assert "Future object at" in outcome.was
+
+
+def test_wait_completed_gives_two_lists(lab: Lab, tmp_path: Path) -> None:
+    """RDD407: those that are over, and those that aren't."""
+    slug = "concurrency/gather-returns-futures"
+    snippet = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ("restate.gather(flight, room)", "restate.wait_completed(flight, room)"),
+        ('"booked": booked}', '"booked": [len(each) for each in booked]}'),
+    )
+
+    async def plan(in_proof: LabInProof) -> None:
+        in_proof.outside.hold("POST /flights", at_most=1.5)
+        assert (await in_proof.call("Trips/plan", "ann"))["booked"] == [1, 1]
+
+    instead(lab, SNIPPETS / slug, plan, PLAIN, snippet)

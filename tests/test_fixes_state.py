@@ -471,9 +471,10 @@ def test_claims_that_are_still_there_can_be_copied(lab: Lab) -> None:
     assert kept == [("Claims", "paid"), ("Customers", "paid")]
 
 
-def test_copy_of_a_claim_that_was_removed_loses_its_name(lab: Lab) -> None:
+def test_a_claim_that_was_removed_stays_as_it_was_kept(lab: Lab) -> None:
     """RDD207: `add` writes nothing over it; the page's query leaves out such claims."""
     (still_there,) = queries("RDD207")
+    told: list[Any] = []
 
     async def prove(in_proof: LabInProof) -> None:
         for claim in ("c-1", "c-2"):
@@ -484,11 +485,108 @@ def test_copy_of_a_claim_that_was_removed_loses_its_name(lab: Lab) -> None:
         found = await in_proof.query(still_there)
         assert [row["key"] for row in found] == ["c-2"]
         await in_proof.deploy("do")
-        await in_proof.call("Customers/ann/add", "c-1")
+        told.append(await in_proof.call("Customers/ann/history"))
+        for claim in ("c-1", "c-2"):
+            await in_proof.call("Customers/ann/add", claim)
+        told.append(await in_proof.call("Customers/ann/history"))
 
-    trace = run(lab, "workflow-state-forever", prove, server={}).trace
-    kept = {state.name: state.value for state in trace.state if state.service == "Customers"}
-    assert kept == {"c-1": "", "c-2": "settled"}
+    run(lab, "workflow-state-forever", prove, server={})
+    assert told == [{"c-1": "settled", "c-2": "settled"}, {"c-1": "settled", "c-2": "paid"}]
+
+
+def test_cancel_of_a_claim_ends_what_keeps_it(lab: Lab, tmp_path: Path) -> None:
+    """RDD207: the call goes down with its caller."""
+    answer = '    return await ctx.get("outcome", type_hint=str)'
+    slow = changed(
+        tmp_path,
+        "state/workflow-state-forever/do",
+        (answer, f"    await ctx.sleep(timedelta(minutes=1))\n{answer}"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        settling = asyncio.create_task(in_proof.call("Claims/c-1/settle", "ann"))
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        assert await in_proof.operate("cancel", "Claims/c-1/settle") == 202
+        await settling
+
+    rule = CHAPTER / "workflow-state-forever"
+    trace = instead(lab, rule, prove, PLAIN, slow, server={}).trace
+    assert [(each.service, each.value) for each in trace.state] == [("Claims", "paid")]
+
+
+def test_a_promise_of_a_workflow_that_was_removed_waits_for_ever(lab: Lab, tmp_path: Path) -> None:
+    """RDD207."""
+    promise = 'ctx.promise("paid", type_hint=str)'
+    asked = changed(
+        tmp_path,
+        "state/workflow-state-forever/do",
+        (
+            '    return await ctx.get("outcome", type_hint=str)',
+            f"    return await {promise}.value()",
+        ),
+        ('    ctx.set("outcome", "paid")\n', f'    await {promise}.resolve("paid")\n'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Claims/c-1/settle", "ann")
+        assert await in_proof.operate("purge", "Claims/c-1/settle") == 200
+        await in_proof.until_no_row(
+            "select id from sys_invocation where target = 'Claims/c-1/settle'"
+        )
+        await in_proof.call("Claims/c-1/outcome/send")
+        await in_proof.until_still(0.5)
+        unended = "select id from sys_invocation where status != 'completed'"
+        assert len(await in_proof.query(unended)) == 1
+
+    rule = CHAPTER / "workflow-state-forever"
+    instead(lab, rule, prove, PLAIN, asked, server={})
+
+
+def test_history_under_way_meets_a_mismatch_in_place(lab: Lab, tmp_path: Path) -> None:
+    """RDD207: it has called where the fixed code reads state."""
+    for variant in ("do", "dont"):
+        changed(
+            tmp_path,
+            f"state/workflow-state-forever/{variant}",
+            (
+                "    names = await ctx.state_keys()\n    return {",
+                "    names = await ctx.state_keys()\n    told = {",
+            ),
+            (
+                "for n in names}",
+                'for n in names}\n    await ctx.run_typed("note", "noted".upper)\n    return told',
+            ),
+        )
+    fixed = dataclasses.replace(crash_after_step("note"), successor="do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Claims/c-1/settle", "ann")
+        await in_proof.call("Customers/ann/history")
+
+    rule = CHAPTER / "workflow-state-forever"
+    outcome = instead(lab, rule, prove, fixed, tmp_path / "dont.py", server={}).outcome
+    assert outcome.kind == "journal-mismatch"
+
+
+def test_workflows_called_before_keep_the_old_retention(lab: Lab, tmp_path: Path) -> None:
+    """RDD207."""
+    rule = "state/workflow-state-forever"
+    changed(tmp_path, f"{rule}/dont", ("timedelta(seconds=1)", "timedelta(hours=1)"))
+    changed(tmp_path, f"{rule}/do", ("timedelta(seconds=1)", "timedelta(days=30)"))
+    kept: dict[str, str] = {}
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Claims/c-1/settle", "ann")
+        await in_proof.call("Claims/c-2/settle/send?delay=1s", "ann")
+        await in_proof.deploy("do")
+        await in_proof.call("Claims/c-3/settle", "ann")
+        await in_proof.until_all_completed()
+        rows = "select target_service_key, completion_retention from sys_invocation"
+        for row in await in_proof.query(f"{rows} where target_handler_name = 'settle'"):
+            kept[row["target_service_key"]] = row["completion_retention"]
+
+    instead(lab, SNIPPETS / rule, prove, PLAIN, tmp_path / "dont.py", server={})
+    assert kept == {"c-1": "PT3600S", "c-2": "PT3600S", "c-3": "PT2592000S"}
 
 
 def test_workflow_that_was_removed_is_as_one_that_never_ran(lab: Lab) -> None:

@@ -22,7 +22,9 @@ async def outcome(ctx: restate.WorkflowSharedContext) -> str | None:
 
 @customers.handler()
 async def add(ctx: restate.ObjectContext, claim: str) -> None:
-    ctx.set(claim, await ctx.workflow_call(outcome, key=claim, arg=None))
+    known = await ctx.workflow_call(outcome, key=claim, arg=None)
+    if known is not None:  # else the claim is gone, and what is kept of it stays
+        ctx.set(claim, known)
 
 
 @customers.handler(kind="shared")
