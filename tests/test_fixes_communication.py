@@ -1579,3 +1579,54 @@ def test_a_trip_that_is_decided_does_not_get_on_where_the_second_mail_fails(lab:
     rule = CHAPTER / "awakeable-id-sent-outside-run"
     trace = instead(lab, rule, prove, REPLAY_EVERY_AWAIT).trace
     assert trace.effect_counts() == {"POST /emails": 1}
+
+
+def test_a_payment_is_taken_for_an_order_that_nobody_begins_and_a_second_refused(lab: Lab) -> None:
+    """RDD306: a retry with the first one's idempotency key is no second one."""
+    rule = CHAPTER / "awakeable-inside-workflow"
+
+    async def pay(in_proof: LabInProof) -> None:
+        for key in ("k-1", "k-1", None):
+            await in_proof.call("Order/nobody/paid", "card", idempotency_key=key)
+
+    trace = instead(lab, rule, pay, PLAIN, rule / "do.py").trace
+    assert [call.status for call in trace.calls] == [200, 200, 409]
+    assert {each.target for each in trace.invocations} == {"Order/nobody/paid"}
+
+
+def test_a_lost_payment_is_found_once_the_id_is_stored_and_read_from_its_journal(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD306: still listed while its run goes on after it."""
+    (lost,) = queries("RDD306")
+    paying = '    return f"{price} paid by {await payment}"'
+    slow = changed(
+        tmp_path,
+        "communication/awakeable-inside-workflow/dont",
+        (
+            paying,
+            "    how = await payment\n    await ctx.run_typed('ask again', ask_price, item='cup')\n    return how",
+        ),
+    )
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {"GET /prices/pot": 20, "GET /prices/cup": 2}
+        asked = in_proof.outside.hold("GET /prices/pot", at_most=20.0)
+        again = in_proof.outside.hold("GET /prices/cup", at_most=20.0)
+        await in_proof.call("Order/order-1/run/send", "pot")
+        await in_proof.until_effect("GET /prices/pot")
+        await in_proof.call("Order/order-1/paid", "card")
+        assert await in_proof.query(lost) == []
+        asked.set()
+        await in_proof.until_row(lost)
+        (row,) = await in_proof.query(lost)
+        entry = f"select entry_json from sys_journal where id = '{row['paid']}' and index = 0"
+        payload = json.loads((await in_proof.query(entry))[0]["entry_json"])["Command"]["Input"]
+        assert bytes(payload["payload"]).decode() == '"card"'
+        await in_proof.resolve_awakeable(row["awakeable"], "card")
+        await in_proof.until_effect("GET /prices/cup")
+        assert await in_proof.query(lost) == [row]
+        again.set()
+        await in_proof.until_all_completed()
+
+    instead(lab, CHAPTER / "awakeable-inside-workflow", pay, PLAIN, slow)

@@ -1024,3 +1024,59 @@ def test_wait_completed_gives_two_lists(lab: Lab, tmp_path: Path) -> None:
         assert (await in_proof.call("Trips/plan", "ann"))["booked"] == [1, 1]
 
     instead(lab, SNIPPETS / slug, plan, PLAIN, snippet)
+
+
+def test_a_message_goes_on_where_the_retry_policy_kills_its_sender(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD409."""
+    answer = "    return number\n"
+    kills = 'restate.InvocationRetryPolicy(max_attempts=1, on_max_attempts="kill")'
+    snippet = changed(
+        tmp_path,
+        "concurrency/task-outlives-handler/do",
+        (answer, '    raise ValueError("a bug")\n'),
+        ('Service("Shop")', f'Service("Shop", invocation_retry_policy={kills})'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Shop/buy", "order-1")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "task-outlives-handler", prove, PLAIN, snippet).trace
+    assert trace.calls[0].status == 500
+    assert trace.effect_counts()["POST /emails"] == 1
+
+
+@pytest.mark.parametrize("mailed", [False, True])
+def test_an_order_is_answered_without_the_mail_that_failed(lab: Lab, mailed: bool) -> None:
+    """RDD409: the page's second query finds it, and the first one doesn't."""
+    rule = CHAPTER / "task-outlives-handler"
+
+    async def buy(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=0 if mailed else 9)
+        sent = in_proof.outside.hold("POST /emails", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Shop/buy", "order-1"))
+        await in_proof.until_effect("POST /emails")
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Run'"
+        )
+        sent.set()
+        assert await buying == "order-1"
+        found = [len(await in_proof.query(sql)) for sql in queries("RDD409")]
+        assert found == [0, 0 if mailed else 1]
+
+    instead(lab, rule, buy, PLAIN, rule / "early.py")
+
+
+def test_an_order_whose_task_has_mailed_meets_a_mismatch_on_the_fixed_code(lab: Lab) -> None:
+    """RDD409: it ends on the old code only."""
+    rule = CHAPTER / "task-outlives-handler"
+    fixed = dataclasses.replace(crash_after_step("mail"), successor="do")
+
+    async def buy(in_proof: LabInProof) -> None:
+        in_proof.outside.hold("POST /orders", at_most=1.0)
+        await in_proof.call("Shop/buy", "order-1")
+
+    trace = instead(lab, rule, buy, fixed, rule / "early.py").trace
+    assert "RT0016" in {failure.code for failure in trace.failures()}

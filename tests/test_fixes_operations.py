@@ -17,6 +17,7 @@ import restate
 
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
+    LATE_REPLAY,
     PLAIN,
     REPLAY_EVERY_AWAIT,
     Holds,
@@ -793,3 +794,81 @@ def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
     trace = in_place(lab, CHAPTER / "bad-input-is-500", crash_after_effect("POST /parcels")).trace
     assert [call.status for call in trace.calls] == [200, 400, 400]
     assert not {"RT0016"} & {failure.code for failure in trace.failures()}
+
+
+@pytest.mark.parametrize("kind", ["at every await", "by a new process", "raised once"])
+def test_what_both_kinds_of_replay_miss_is_found_by_an_error_at_the_end(
+    lab: Lab, tmp_path: Path, kind: str
+) -> None:
+    """RDD607: a send that no await follows, in a process that remembers."""
+    sending = """        ctx.service_send(note, ctx.key())
+    if RAISES and raised.add(ctx.key()) is None and len(raised) == 1:
+        raised.add("once")
+        raise ValueError("once")
+"""
+    snippet = changed(
+        tmp_path,
+        "operations/test-without-replay/cached",
+        ('        await ctx.run_typed("mail", mail, ticket=ctx.key())\n', sending),
+        (
+            "mailed: set[str] = set()\n",
+            f"mailed: set[str] = set()\nraised: set[str] = set()\nRAISES = {kind == 'raised once'}\n"
+            'notes = restate.Service("Notes")\n\n\n@notes.handler()\n'
+            "async def note(ctx: restate.Context, ticket: str) -> None:\n    pass\n",
+        ),
+        ("restate.app([tickets])", "restate.app([tickets, notes])"),
+    )
+    stimulus = {"at every await": REPLAY_EVERY_AWAIT, "by a new process": LATE_REPLAY}
+    proof = load(CHAPTER / "test-without-replay")
+    trace = lab.run(lab.laboratory.result(proof, snippet, stimulus.get(kind, PLAIN))).trace
+    found = "RT0016" in {failure.code for failure in trace.failures()}
+    assert found == (kind == "raised once")
+
+
+def test_state_that_is_sent_along_ends_no_attempt(lab: Lab, tmp_path: Path) -> None:
+    """RDD607: nothing is replayed, also over HTTP/1.1."""
+    snippet = changed(
+        tmp_path,
+        "operations/test-without-replay/cached",
+        (
+            '        await ctx.run_typed("mail", mail, ticket=ctx.key())\n',
+            '        await ctx.get("n", type_hint=int)\n        ctx.set("n", 1)\n',
+        ),
+    )
+    proof = load(CHAPTER / "test-without-replay")
+    (ticket,) = lab.run(lab.laboratory.result(proof, snippet, REPLAY_EVERY_AWAIT)).trace.invocations
+    assert len(ticket.attempts) == 1
+
+
+def test_what_a_service_says_of_attempts_wins_over_the_servers(lab: Lab, tmp_path: Path) -> None:
+    """RDD607."""
+    policy = "RESTATE_DEFAULT_RETRY_POLICY__"
+    once = {f"{policy}MAX_ATTEMPTS": "1", f"{policy}ON_MAX_ATTEMPTS": "kill"}
+    own = (
+        "restate.InvocationRetryPolicy(max_attempts=2, on_max_attempts='pause', "
+        "initial_interval=timedelta(milliseconds=20))"
+    )
+    snippet = changed(
+        tmp_path,
+        "operations/test-without-replay/cached",
+        ('Object("Tickets")', f'Object("Tickets", invocation_retry_policy={own})'),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+    proof = dataclasses.replace(load(CHAPTER / "test-without-replay"), server=once)
+    (ticket,) = lab.run(lab.laboratory.result(proof, snippet, REPLAY_EVERY_AWAIT)).trace.invocations
+    assert ticket.status == "paused"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_was_registered_last_gets_the_new_calls(lab: Lab, force: bool) -> None:
+    """RDD607: the fix again, after the old code, if it is forced."""
+
+    async def register(in_proof: LabInProof) -> None:
+        await in_proof.deploy("do")
+        fix = await deployment(in_proof, "Tickets")
+        uri = (await in_proof.admin("GET", f"/deployments/{fix}"))["uri"]
+        await in_proof.deploy("dont")
+        await in_proof.admin("POST", "/deployments", {"uri": uri, "force": force})
+        assert (await deployment(in_proof, "Tickets") == fix) == force
+
+    instead(lab, CHAPTER / "test-without-replay", register, PLAIN)
