@@ -1605,7 +1605,9 @@ def test_a_lost_payment_is_found_once_the_id_is_stored_and_read_from_its_journal
         "communication/awakeable-inside-workflow/dont",
         (
             paying,
-            "    how = await payment\n    await ctx.run_typed('ask again', ask_price, item='cup')\n    return how",
+            "    how = await payment\n"
+            "    await ctx.run_typed('again', ask_price, item='cup')\n"
+            "    return how",
         ),
     )
 

@@ -1269,3 +1269,119 @@ def test_a_card_that_was_filled_meanwhile_is_charged(lab: Lab) -> None:
     first, second = instead(lab, CHAPTER / "business-failure-retried", fix, PLAIN).trace.invocations
     assert first.result == "redemption-1"
     assert second.result == {"failure": "cancelled", "code": 409}
+
+
+def test_what_backs_off_has_its_two_tries_on_the_fixed_code(lab: Lab, tmp_path: Path) -> None:
+    """RDD515: while the bank is still down; by a new idempotency key, the call is made anew."""
+    target, rule = "Wallets/ann/top_up", "errors/paused-nobody-told"
+    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('VirtualObject("Wallets")', f'VirtualObject("Wallets", invocation_retry_policy={later})'),
+    )
+    changed(tmp_path, f"{rule}/do")
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /rates/usd", times=9)
+        await in_proof.call(f"{target}/send", 10, idempotency_key="k-1")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await until_status(in_proof, target, "completed")
+        in_proof.outside.unwell.clear()
+        in_proof.outside.answers["GET /rates/usd"] = 90
+        for key in ("k-1", "k-2"):
+            await in_proof.call(target, 10, idempotency_key=key)
+
+    trace = instead(lab, SNIPPETS / rule, fix, PLAIN, dont).trace
+    assert [call.status for call in trace.calls[1:]] == [500, 200]
+    assert len(trace.effects) == 4  # one try of the old code, two of the fixed, and the new call's
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        ('raise restate.RetryableError("again") from error', "paused"),
+        ('raise ExceptionGroup("both", [error])', "paused"),
+        ('raise TripNotBooked("no trip") from error', "completed"),
+    ],
+    ids=["RetryableError", "ExceptionGroup", "own"],
+)
+@pytest.mark.parametrize("cancelled", [False, True], ids=["refused", "cancelled"])
+def test_causes_that_the_sdk_follows(
+    lab: Lab, tmp_path: Path, raised: str, status: str, cancelled: bool
+) -> None:
+    """RDD510."""
+    snippet = changed(
+        tmp_path,
+        "errors/raise-without-from/dont",
+        ("    except restate.TerminalError:\n", "    except restate.TerminalError as error:\n"),
+        ('raise TripNotBooked(f"no trip for {guest}") from None', raised),
+    )
+    target = "Trips/plan"
+
+    async def plan(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /rooms", times=3, status=409)
+        room = in_proof.outside.hold("POST /rooms", at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect("POST /rooms")
+        if cancelled:
+            assert await in_proof.operate("cancel", target) == 202
+        else:
+            room.set()
+        await until_status(in_proof, target, status)
+        room.set()
+
+    instead(lab, CHAPTER / "raise-without-from", plan, PLAIN, snippet)
+
+
+def test_who_waits_at_the_fix_gets_there_later(lab: Lab) -> None:
+    """RDD510: on the old code; the page's query finds it then."""
+    target, (query,) = "Trips/plan", queries("RDD510")
+
+    async def plan(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /rooms", times=3, status=409)
+        room = in_proof.outside.hold("POST /rooms", at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect("POST /rooms")
+        await in_proof.deploy("do")
+        assert await in_proof.query(query) == []
+        room.set()
+        await until_status(in_proof, target, "paused")
+        assert [row["target"] for row in await in_proof.query(query)] == [target]
+
+    instead(lab, CHAPTER / "raise-without-from", plan, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("handler", "found"),
+    [
+        ("        error = None\n    raise ZeroDivisionError", 1),
+        ("        raise TripNotBooked('no trip') from None", 0),
+    ],
+    ids=["dealt with", "its own"],
+)
+def test_whom_the_query_for_hidden_errors_lists(
+    lab: Lab, tmp_path: Path, handler: str, found: int
+) -> None:
+    """RDD510: who has dealt with the error; and not who raised the TerminalError itself."""
+    call = "        return await ctx.service_call(book, guest)\n"
+    own = '        raise restate.TerminalError("no")\n'
+    snippet = changed(
+        tmp_path,
+        "errors/raise-without-from/dont",
+        (call, call.replace("return ", "") if found else own),
+        ('        raise TripNotBooked(f"no trip for {guest}") from None', handler),
+    )
+
+    async def plan(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /rooms", times=3, status=409)
+        await in_proof.call("Trips/plan/send", "ann")
+        await until_status(in_proof, "Trips/plan", "paused")
+        assert len(await in_proof.query(queries("RDD510")[0])) == found
+
+    instead(lab, CHAPTER / "raise-without-from", plan, PLAIN, snippet)

@@ -271,6 +271,60 @@ def test_seat_is_freed_by_a_cancel_and_by_clearing_its_state(lab: Lab, tmp_path:
     assert answers == ["held for ann", "booked for bob"]
 
 
+def test_a_late_cancel_ends_no_hold(lab: Lab) -> None:
+    """RDD204: the seat is held by the fixed code by then."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Seats/7a/hold", "ann")
+        await in_proof.deploy("do")
+        await in_proof.call("Seats/7a/hold", "cem")
+        (old,) = await in_proof.query(
+            "select id from sys_invocation where target = 'Seats/7a/hold' order by created_at limit 1"
+        )
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            await in_proof.admin("PATCH", f"/invocations/{old['id']}/cancel")
+        await in_proof.call("Seats/7a/book", "bob")
+
+    calls = run(lab, "sleep-in-exclusive-handler", prove).trace.calls
+    assert calls[-1].answer == "held for cem"
+
+
+def test_a_sleep_in_a_workflows_main_handler_blocks_nobody(lab: Lab, tmp_path: Path) -> None:
+    """RDD204."""
+    snippet = tmp_path / "stays.py"
+    snippet.write_text(
+        '''"""Sleeps in a workflow's main handler."""
+
+from datetime import timedelta
+
+import restate
+
+stays = restate.Workflow("Stays")
+
+
+@stays.main()
+async def run(ctx: restate.WorkflowContext, guest: str) -> None:
+    ctx.set("guest", guest)
+    await ctx.sleep(timedelta(hours=1))
+
+
+@stays.handler()
+async def who(ctx: restate.WorkflowSharedContext) -> str | None:
+    return await ctx.get("guest", type_hint=str)
+
+
+app = restate.app([stays])
+'''
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Stays/7/run/send", "ann")
+        await in_proof.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        assert await in_proof.call("Stays/7/who") == "ann"
+
+    instead(lab, CHAPTER / "sleep-in-exclusive-handler", prove, PLAIN, snippet)
+
+
 def test_sleep_is_not_found_by_the_fixed_code(lab: Lab) -> None:
     """RDD204: in place of the old one it meets RT0016."""
 

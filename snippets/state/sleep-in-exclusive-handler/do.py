@@ -24,7 +24,8 @@ async def hold(ctx: restate.ObjectContext, customer: str) -> str:
 @seats.handler()
 async def free(ctx: restate.ObjectContext, number: str) -> None:
     if await ctx.get("number", type_hint=str) == number:
-        ctx.clear_all()
+        ctx.clear("holder")
+        ctx.clear("number")
 
 
 @seats.handler()
