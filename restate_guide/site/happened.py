@@ -402,7 +402,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Content]]) -> Element:
 
 
 def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) -> list[Element]:
-    """One more claim of a page, with what was seen of it.
+    """One more claim of a page, with what was seen of it; search has the claim and the short verdict.
 
     Args:
         code: the listing of its snippet, if the page doesn't show it elsewhere.
@@ -422,7 +422,7 @@ def aside(entry: book.Entry, name: str, code: Element | None, line: LineLink) ->
             el(
                 "p",
                 f"Stimulus: {claim.stimulus}. {claim.verdict.sentence}",
-                data_search_exclude="true" if claim.verdict.kind == "holds" else None,
+                data_search_exclude="true",
             ),
             code,
             el(

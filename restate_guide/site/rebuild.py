@@ -26,12 +26,14 @@ from restate_guide import catalogue
 from restate_guide.site.book import files_of, open_book
 from restate_guide.site.extension import DIRECTIVE, SEARCHED, UNSEARCHED
 
-QUERY = '<div class="highlight"><pre><span></span><code><span class="k">(?:SELECT|WITH)<'
+LISTING = '<div class="highlight"><pre><span></span><code>'
+QUERY, FILE = '<span class="k">(?:SELECT|WITH)<', '<span class="sd">'
 LEFT_OUT = re.compile(
-    f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->|{QUERY}.*?</pre></div>",
+    f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->|{LISTING}(?:{QUERY}|{FILE}).*?</pre></div>",
     re.S,
 )
-"""What a page says that search need not find; queries are long, and nobody looks for one."""
+"""What a page says that search need not find: queries and whole files are long, and the text says what
+they are for."""
 OF_DOCSTRINGS = re.compile(r'<link rel="stylesheet" href="[^"]*_mkdocstrings\.css">\s*')
 """The style of docstrings, which only pages with some need."""
 INCLUDING = re.compile(r"^(:::|--8<--) ", re.M)
