@@ -210,3 +210,24 @@ def test_an_awakeables_id_follows_from_its_invocations(lab: Lab) -> None:
         assert await buying == "4 pots"
 
     run(lab, ROOT / "snippets" / "concurrency" / "wait-for" / "dont.py", prove)
+
+
+@pytest.mark.parametrize("how", ["cancel", "kill", "fail"])
+def test_a_run_that_ended_without_a_result_has_used_up_its_id(
+    lab: Lab, tmp_path: Path, how: str
+) -> None:
+    """On the page Which service type."""
+    waits = '    return await ctx.promise("approved", type_hint=str).value()'
+    fails = '    raise restate.TerminalError("no", status_code=422)'
+    snippet = changed(tmp_path, "waiting/answers", *([(waits, fails)] if how == "fail" else []))
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Signup/ann/run/send")
+        await lab.until_effect("POST /mails")
+        if how != "fail":
+            await lab.operate(how, "Signup/ann/run")
+        await lab.until_all_completed()
+        await lab.call("Signup/ann/run")
+
+    _, (status, answer) = answers(run(lab, snippet, prove))
+    assert (status, "already" in answer["message"]) == (409, True)
