@@ -491,3 +491,27 @@ def test_model_does_not_restore_keys_that_are_tuples(lab: Lab, tmp_path: Path) -
     outcome = instead(lab, CHAPTER / "json-changes-the-type", buy, PLAIN, snippet).outcome
     assert isinstance(outcome, RetriedUntilPaused), outcome
     assert "Input should be a valid array" in outcome.error
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("successor", ["do", "dont"])
+def test_what_goes_on_after_the_failure_meets_a_mismatch_in_place(
+    lab: Lab, tmp_path: Path, successor: str
+) -> None:
+    """RDD804: an `except` has caught it, and its journal has no step of the futures."""
+    line = "    await restate.gather(*started)"
+    note = f"""    try:
+    {line}
+    except restate.TerminalError:
+        await ctx.run_typed("note", "noted".upper)
+        raise"""
+    changed(tmp_path, "data/foreign-awaitable/do", (line, note))
+    changed(tmp_path, "data/foreign-awaitable/dont", (f"{line}  # type: ignore[arg-type]", note))
+    proof = load(CHAPTER / "foreign-awaitable")
+    fixed = dataclasses.replace(crash_after_step("note"), successor=successor)
+    outcome = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed)).outcome
+    if successor == "do":
+        assert isinstance(outcome, JournalMismatch), outcome
+        assert (outcome.was, outcome.now) == ("name note", "name ask north")
+    else:
+        assert outcome == proof.symptom
