@@ -34,6 +34,7 @@ from restate_guide.lab import (
     Holds,
     RetriedUntilPaused,
     Stimulus,
+    crash_after_effect,
     crash_after_step,
     load,
 )
@@ -1039,3 +1040,49 @@ def test_an_order_that_has_only_its_input_goes_on_on_the_fix(lab: Lab) -> None:
     first, second = trace.invocations
     assert {attempt.file for attempt in first.attempts} == {""}
     assert [attempt.file for attempt in second.attempts] == ["", "do.py"]
+
+
+def test_order_that_is_restarted_as_new_is_charged_under_another_key(lab: Lab) -> None:
+    """RDD102: to the bank it is another order."""
+    rule = CHAPTER / "run-action-not-idempotent"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Checkout/pay", "order-1")
+        assert await in_proof.operate("restart-as-new", "Checkout/pay") == 200
+        await in_proof.until_effect("POST /charges", times=2)
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /charges": 2}
+    first, second = trace.effects
+    assert first.body == second.body
+    assert None is not first.idempotency_key != second.idempotency_key is not None
+
+
+def test_value_that_is_written_again_overwrites_another_one(lab: Lab, tmp_path: Path) -> None:
+    """RDD102: the worker dies after the first write, and someone else writes before the second one."""
+    snippet = changed(
+        tmp_path,
+        "determinism/run-action-not-idempotent/dont",
+        ('httpx.post(\n        f"{API_URL}/charges"', 'httpx.put(\n        f"{API_URL}/orders/1"'),
+        ('json={"order": order, "cents": 4200}', 'json={"id": order}'),
+    )
+    kept = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        store = in_proof.outside.answers
+        receive = in_proof.outside.on_received
+
+        async def write(received: Received) -> None:
+            kept.append(store["GET /orders/1"])
+            if len(kept) == 1:
+                store["GET /orders/1"] = {"id": "shipped"}
+                kept.append(store["GET /orders/1"])
+            await receive(received)
+
+        in_proof.outside.on_received = write
+        await in_proof.call("Checkout/pay", "packed")
+
+    rule = CHAPTER / "run-action-not-idempotent"
+    instead(lab, rule, prove, crash_after_effect("PUT /orders/1"), snippet)
+    assert kept == [{"id": "packed"}, {"id": "shipped"}, {"id": "packed"}]
