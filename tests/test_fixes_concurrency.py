@@ -1080,3 +1080,106 @@ def test_an_order_whose_task_has_mailed_meets_a_mismatch_on_the_fixed_code(lab: 
 
     trace = instead(lab, rule, buy, fixed, rule / "early.py").trace
     assert "RT0016" in {failure.code for failure in trace.failures()}
+
+
+@pytest.mark.parametrize("chain", ["of the object", "of a service"])
+def test_a_chain_does_not_get_the_key_that_its_caller_holds(
+    lab: Lab, tmp_path: Path, chain: str
+) -> None:
+    """RDD402: in the same object, an exclusive handler waits for ever."""
+    slug = "gather-of-coroutines"
+    gate = "@desk.handler()\nasync def check_in_all(ctx: restate.Context"
+    own = [
+        (
+            "@desk.handler()\nasync def check_in(ctx: restate.Context",
+            "@gate.handler()\nasync def check_in(ctx: restate.ObjectContext",
+        ),
+        ("ctx.service_call(check_in, name)", "ctx.object_call(check_in, ctx.key(), name)"),
+    ]
+    snippet = changed(
+        tmp_path,
+        f"concurrency/{slug}/do",
+        (
+            'restate.Service("Desk")\n',
+            'restate.Service("Desk")\ngate = restate.VirtualObject("Gate")\n',
+        ),
+        (gate, gate.replace("desk", "gate").replace("Context", "ObjectContext")),
+        ("app([desk])", "app([gate])" if chain == "of the object" else "app([desk, gate])"),
+        *(own if chain == "of the object" else []),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {
+            "GET /bookings/ann": {"booking": "ann-1"},
+            "POST /seats/ann": {"seat": "2A"},
+        }
+        checking_in = asyncio.create_task(in_proof.call("Gate/7/check_in_all", ["ann"]))
+        if chain == "of the object":
+            await until_status(in_proof, "Gate/7/check_in", "pending")
+            await in_proof.until_still(0.5)
+            await until_status(in_proof, "Gate/7/check_in", "pending")
+            assert await in_proof.operate("kill", "Gate/7/check_in_all") == 200
+        answer = await checking_in
+        assert (answer == {"ann": "2A"}) == (chain == "of a service")
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, snippet).trace
+    assert len(trace.effects) == (0 if chain == "of the object" else 2)
+
+
+def test_a_new_deployment_does_not_keep_the_old_code_from_a_mix_up(lab: Lab) -> None:
+    """RDD402: what is left there replays there."""
+    rule = CHAPTER / "gather-of-coroutines"
+    proof = load(rule)
+
+    async def prove(in_proof: LabInProof) -> None:
+        seat = in_proof.outside.hold("POST /seats/bob", at_most=20.0)
+        checking_in = asyncio.create_task(proof.prove(in_proof))
+        await in_proof.until_effect("POST /seats/bob")
+        await in_proof.deploy("do")
+        seat.set()
+        await checking_in
+
+    assert instead(lab, rule, prove).outcome == proof.symptom
+
+
+def test_a_mix_up_that_was_noticed_gets_through_on_neither_code(lab: Lab) -> None:
+    """RDD402: both meet RT0016; it is killed, and its key gives that failure."""
+    rule = CHAPTER / "gather-of-coroutines"
+    target = "Desk/check_in_all"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {
+            "GET /bookings/ann": {"booking": "ann-1"},
+            "GET /bookings/bob": {"booking": "bob-1"},
+            "POST /seats/ann": {"seat": "2A"},
+            "POST /seats/bob": {"seat": "31F"},
+        }
+        in_proof.outside.in_order("GET /bookings/ann", "GET /bookings/bob")
+        found = in_proof.outside.hold("GET /bookings/ann", at_most=20.0)
+        calling = in_proof.call(target, ["ann", "bob"], idempotency_key="first")
+        checking_in = asyncio.create_task(calling)
+        await in_proof.until_result("Run seat bob")
+        found.set()
+        await until_paused(in_proof, 1)
+        assert await in_proof.operate("resume", target) == 200
+        await until_paused(in_proof, 2)
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await until_paused(in_proof, 3)
+        assert await in_proof.operate("kill", target) == 200
+        await checking_in
+        again = await in_proof.call(target, ["ann", "bob"], idempotency_key="first")
+        assert (again["code"], again["message"]) == (409, "killed")
+        assert await in_proof.call(target, ["ann"], idempotency_key="second") == {"ann": "2A"}
+
+    async def until_paused(in_proof: LabInProof, times: int) -> None:
+        await in_proof.until_row(
+            "select count(*) as times from sys_journal_events "
+            f"where event_type = 'Paused' having count(*) = {times}"
+        )
+
+    trace = instead(lab, rule, prove, LATE_REPLAY, rule / "named.py").trace
+    told = [failure.message for failure in trace.failures() if failure.event == "Paused"]
+    assert ["seat bob != seat ann" in message for message in told] == [True, True, False]
+    assert "attempts to perform the following: 'call'" in told[2]
+    assert trace.effect_counts() == {"POST /seats/ann": 2, "POST /seats/bob": 1}
