@@ -872,3 +872,83 @@ def test_what_was_registered_last_gets_the_new_calls(lab: Lab, force: bool) -> N
         assert (await deployment(in_proof, "Tickets") == fix) == force
 
     instead(lab, CHAPTER / "test-without-replay", register, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("order = Order.model_validate(body)", 400), ("by its text", 200)]
+)
+def test_strict_model_takes_a_date_from_the_text_alone(
+    lab: Lab, tmp_path: Path, how: str, status: int
+) -> None:
+    """RDD608: and a right order with the key of one that was refused is refused, too."""
+    validate = "order = Order.model_validate(body)"
+    if how != validate:
+        how = "order = Order.model_validate_json(ctx.request().body)"
+    snippet = changed(
+        tmp_path,
+        "operations/bad-input-is-500/do",
+        ("import os\n", "import datetime\nimport os\n"),
+        ("(BaseModel)", "(BaseModel, strict=True)"),
+        ("    quantity: int\n\n", "    quantity: int\n    day: datetime.date\n\n"),
+        (validate, how),
+        ("**order.model_dump()", 'item="tea", quantity=1'),
+    )
+    order = {"item": "tea", "quantity": 2, "day": "2030-05-04"}
+
+    async def send(in_proof: LabInProof) -> None:
+        await in_proof.call("Parcels/send", order)
+        for body in (None, order):
+            answer = await in_proof.call("Parcels/send", body, idempotency_key="order-1")
+            assert answer["code"] == 400
+
+    calls = instead(lab, CHAPTER / "bad-input-is-500", send, snippet=snippet).trace.calls
+    assert calls[0].status == status
+
+
+@pytest.mark.parametrize("check", ["first", "after the step"])
+def test_what_had_no_body_and_made_a_step(lab: Lab, tmp_path: Path, check: str) -> None:
+    """RDD608: the check comes after that step, or the replay is a mismatch."""
+    target, slug = "Parcels/send", "operations/bad-input-is-500"
+    step = '    await ctx.run_typed("look", lambda: "")\n'
+    first = ("    return await ctx", f"{step}    return await ctx")
+    changed(tmp_path, f"{slug}/do", first if check == "first" else ("    try:", f"{step}    try:"))
+    snippet = changed(tmp_path, f"{slug}/dont", first)
+    ends: list[object] = []
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        mismatch = "select id from sys_journal_events where event_json like '%RT0016%'"
+        await in_proof.until_any(in_proof.until_row(mismatch), in_proof.until_all_completed())
+        ends.append(bool(await in_proof.query(mismatch)))
+        if ends[0]:
+            assert await in_proof.operate("kill", target) == 200
+
+    trace = instead(lab, CHAPTER / "bad-input-is-500", fix, PLAIN, snippet).trace
+    assert ends == [check == "first"]
+    result = trace.invocations[0].result
+    assert ends[0] or result["code"] == 400, result
+
+
+def test_plain_resume_takes_bad_input_to_the_fixed_code(lab: Lab, tmp_path: Path) -> None:
+    """RDD608: also what is backing off, and from another URL: it is bound to no deployment."""
+    target, slug = "Parcels/send", "operations/bad-input-is-500"
+    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    changed(tmp_path, f"{slug}/do")
+    snippet = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
+        ('("Parcels")', f'("Parcels", invocation_retry_policy={later})'),
+    )
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", idempotency_key="order-1")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target) == 200
+        assert (await in_proof.call(target, idempotency_key="order-1"))["code"] == 400
+
+    instead(lab, CHAPTER / "bad-input-is-500", fix, snippet=snippet)
