@@ -1086,3 +1086,60 @@ def test_value_that_is_written_again_overwrites_another_one(lab: Lab, tmp_path: 
     rule = CHAPTER / "run-action-not-idempotent"
     instead(lab, rule, prove, crash_after_effect("PUT /orders/1"), snippet)
     assert kept == [{"id": "packed"}, {"id": "shipped"}, {"id": "packed"}]
+def test_what_fined_already_replays_where_its_id_decides(lab: Lab, tmp_path: Path) -> None:
+    """RDD108: on the old code, in place; no other invocation takes that branch for it."""
+    proof = load(CHAPTER / "wall-clock")
+    target = "Orders/buy"
+    known = 'ctx.request().id in httpx.get(f"{API_URL}/stuck").json()'
+    late = "if time.time() - asked > LIMIT"
+    change = (late, f"{late} or {known}")
+    changed(tmp_path, "determinism/wall-clock/dont", change).rename(tmp_path / "stuck.py")
+    dont = changed(tmp_path, "determinism/wall-clock/dont")
+
+    async def prove(in_proof: LabInProof) -> None:
+        stuck = in_proof.outside.answers["GET /stuck"] = []
+        await proof.prove(in_proof)
+        await until_status(in_proof, target, "paused")
+        (row,) = await in_proof.query(f"select id from sys_invocation where target = '{target}'")
+        stuck.append(row["id"])
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_all_completed()
+        (ended,) = await in_proof.query("select completion_result from sys_invocation")
+        assert ended["completion_result"] == "success"
+
+    stimulus = dataclasses.replace(LATE_REPLAY, successor="stuck")
+    trace = instead(lab, proof.folder, prove, stimulus, dont).trace
+    assert {failure.code for failure in trace.failures()} >= {"RT0016"}
+    assert trace.effect_counts()["POST /fines"] == 1
+
+
+LATER = "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+BACKS_OFF = ("import restate\n", "from datetime import timedelta\n\nimport restate\n")
+
+
+@pytest.mark.parametrize(("variant", "missing"), [("do", 0), ("dont", 1)])
+def test_query_leaves_what_may_still_be_fined(
+    lab: Lab, tmp_path: Path, variant: str, missing: int
+) -> None:
+    """RDD108: the attempt after the crash is yet to come; the fixed code's one fines."""
+    proof = load(CHAPTER / "wall-clock")
+    snippet = changed(
+        tmp_path,
+        f"determinism/wall-clock/{variant}",
+        BACKS_OFF,
+        ('("Orders")', f'("Orders", {LATER})'),
+    )
+    (query,) = queries("RDD108")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/pot"] = {"offer": "4 pots"}
+        in_proof.outside.hold("GET /offers/pot", at_most=1.0)
+        await in_proof.call("Orders/buy/send", "pot")
+        await until_status(in_proof, "Orders/buy", "backing-off")
+        assert not await in_proof.query(query)
+        assert await in_proof.operate("resume", "Orders/buy") == 200
+        await in_proof.until_all_completed()
+        assert len(await in_proof.query(query)) == missing
+
+    trace = instead(lab, proof.folder, prove, snippet=snippet).trace
+    assert trace.effect_counts().get("POST /fines", 0) == 1 - missing
