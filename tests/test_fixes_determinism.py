@@ -1143,3 +1143,33 @@ def test_query_leaves_what_may_still_be_fined(
 
     trace = instead(lab, proof.folder, prove, snippet=snippet).trace
     assert trace.effect_counts().get("POST /fines", 0) == 1 - missing
+
+
+@pytest.mark.parametrize(("code", "parcel"), [("dont", "uuid-1"), ("do", "uuid-2")])
+def test_with_only_the_charge_in_the_journal_the_fixed_code_draws_another_number(
+    lab: Lab, tmp_path: Path, code: str, parcel: str
+) -> None:
+    """RDD106: the old one draws the receipt's again."""
+    slug, target = "determinism/helpers-drawn-inside-run", "Order/order-1/pay"
+    changed(tmp_path, f"{slug}/do")
+    snippet = changed(tmp_path, f"{slug}/dont", BACKS_OFF, ('("Order")', f'("Order", {LATER})'))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send")
+        await until_status(in_proof, target, "backing-off")
+        if code == "do":
+            await in_proof.deploy("do")
+            assert await in_proof.operate("resume", target, deployment="latest") == 409
+            assert await in_proof.operate("pause", target) in (200, 202)
+            await resume_paused(in_proof, target)
+        else:
+            assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_all_completed()
+
+    (paid,) = instead(lab, SNIPPETS / slug, prove, snippet=snippet).trace.invocations
+    assert paid.result == {"receipt": "uuid-1", "parcel": parcel}
+
+
+async def resume_paused(in_proof: LabInProof, target: str) -> None:
+    await until_status(in_proof, target, "paused")
+    assert await in_proof.operate("resume", target, deployment="latest") == 200
