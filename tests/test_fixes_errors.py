@@ -1385,3 +1385,64 @@ def test_whom_the_query_for_hidden_errors_lists(
         assert len(await in_proof.query(queries("RDD510")[0])) == found
 
     instead(lab, CHAPTER / "raise-without-from", plan, PLAIN, snippet)
+
+
+def test_cancel_while_the_room_is_taken_leaves_it_taken(lab: Lab, tmp_path: Path) -> None:
+    """RDD503: released first; then the room is taken."""
+    act = "def reserve(booking: str, guest: str) -> None:\n"
+    slow = (act, f'{act}    httpx.get(f"{{API_URL}}/hotels/1", timeout=30)\n')
+    snippet = changed(tmp_path, "errors/no-compensation/do", slow)
+
+    async def cancel(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold("GET /hotels/1", at_most=20.0)
+        booking = asyncio.create_task(in_proof.call("Hotel/book", "ann"))
+        await in_proof.until_effect("GET /hotels/1")
+        assert await in_proof.operate("cancel", "Hotel/book") == 202
+        await in_proof.until_all_completed()
+        released = "select id from sys_journal where name = 'release'"
+        assert await in_proof.query(released)
+        asked.set()
+        await booking
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, CHAPTER / "no-compensation", cancel, snippet=snippet).trace
+    assert len(trace.rows["rooms"]) == 1
+
+
+@pytest.mark.parametrize("step", ["reserve", "deposit"])
+def test_what_was_cancelled_may_be_paid_or_have_no_room(
+    lab: Lab, tmp_path: Path, step: str
+) -> None:
+    """RDD503: the query finds both, and their journals hold the guest, and not the booking."""
+    act = "def reserve(booking: str, guest: str) -> None:\n"
+    fails = (act, f'{act}    httpx.get(f"{{API_URL}}/hotels/1").raise_for_status()\n')
+    snippet = changed(tmp_path, "errors/no-compensation/dont", fails)
+    effect = {"reserve": "GET /hotels/1", "deposit": "POST /deposits"}[step]
+    keys: set[str] = set()
+
+    async def cancel(in_proof: LabInProof) -> None:
+        if step == "reserve":
+            in_proof.outside.fail(effect, times=9)
+        asked = in_proof.outside.hold(effect, at_most=20.0)
+        booking = asyncio.create_task(in_proof.call("Hotel/book", "ann"))
+        await in_proof.until_effect(effect)
+        assert await in_proof.operate("cancel", "Hotel/book") == 202
+        await in_proof.until_all_completed()
+        asked.set()
+        await booking
+        (query,) = queries("RDD503")
+        assert len(await in_proof.query(query)) == 1
+        raw = "".join(
+            str(row["raw"]) for row in await in_proof.query("select raw from sys_journal")
+        )
+        assert b'"ann"'.hex() in raw
+        keys.update(
+            each.idempotency_key for each in in_proof.outside.ledger if each.idempotency_key
+        )
+        assert not any(key.encode().hex() in raw for key in keys)
+
+    trace = instead(lab, CHAPTER / "no-compensation", cancel, snippet=snippet).trace
+    paid = step == "deposit"
+    assert len(keys) == paid
+    assert len(trace.rows.get("rooms", [])) == paid
+    assert trace.effect_counts() == ({"POST /deposits": 1} if paid else {})
