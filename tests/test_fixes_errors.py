@@ -1446,3 +1446,86 @@ def test_what_was_cancelled_may_be_paid_or_have_no_room(
     assert len(keys) == paid
     assert len(trace.rows.get("rooms", [])) == paid
     assert trace.effect_counts() == ({"POST /deposits": 1} if paid else {})
+
+
+def test_cancel_finds_nothing_registered_while_the_action_is_at_work(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD505: a second try that knows its own seat is no help."""
+    snippet = changed(tmp_path, "errors/compensation-registered-late/own", *SLOWLY)
+
+    async def cancel(in_proof: LabInProof) -> None:
+        hall = in_proof.outside.hold("GET /halls/1", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Tickets/buy", "ann"))
+        await in_proof.until_effect("GET /halls/1")
+        assert await in_proof.operate("cancel", "Tickets/buy") == 202
+        assert (await buying)["message"] == "no ticket was sold"
+        assert not await in_proof.query("select id from sys_journal where name like 'undo%'")
+        hall.set()
+        await in_proof.until_still(0.5)
+
+    rule = CHAPTER / "compensation-registered-late"
+    assert len(instead(lab, rule, cancel, PLAIN, snippet).trace.rows["seats"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("resumed", "left"),
+    [(None, 1), ({}, 1), ({"deployment": "latest"}, 0)],
+    ids=["left alone", "resumed", "resumed on the latest"],
+)
+def test_what_has_not_failed_yet_is_protected_once_it_is_moved(
+    lab: Lab, tmp_path: Path, resumed: dict[str, str] | None, left: int
+) -> None:
+    """RDD505: the fix at a new URL is no help to what stays on the old one."""
+    taken = '        raise restate.TerminalError("the seat is taken")\n'
+    tells = (taken, f'{taken}    httpx.put(f"{{API_URL}}/told", timeout=30).raise_for_status()\n')
+    for variant in ("do", "dont"):
+        changed(tmp_path, f"errors/compensation-registered-late/{variant}", SLOWLY[1], tells)
+
+    async def move(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /told", times=1)
+        told = in_proof.outside.hold("PUT /told", at_most=20.0)
+        await in_proof.call("Tickets/buy/send", "ann")
+        await in_proof.until_effect("PUT /told")
+        if resumed is not None:
+            assert await in_proof.operate("pause", "Tickets/buy") == 202
+        await in_proof.deploy("do")
+        told.set()
+        if resumed is not None:
+            await until_status(in_proof, "Tickets/buy", "paused")
+            assert await in_proof.operate("resume", "Tickets/buy", **resumed) == 200
+        await until_status(in_proof, "Tickets/buy", "completed")
+
+    rule = CHAPTER / "compensation-registered-late"
+    trace = instead(lab, rule, move, PLAIN, tmp_path / "dont.py").trace
+    assert len(trace.rows["seats"]) == left
+
+
+def test_what_another_step_undid_hides_what_nobody_undid(lab: Lab, tmp_path: Path) -> None:
+    """RDD505: of several steps, each is asked for by the name of its own undo."""
+    charge = '        await ctx.run_typed("charge", charge, buyer=buyer)\n'
+    undo = '        undo.append(("undo print", partial(print, "unprinted")))\n'
+    acts = """def prints() -> None:
+    print("printed")
+    raise restate.TerminalError("no answer")
+
+
+def charge("""
+    snippet = changed(
+        tmp_path,
+        "errors/compensation-registered-late/dont",
+        ("def charge(", acts),
+        (charge, f'        await ctx.run_typed("print", prints)\n{undo}{charge}'),
+    )
+    found: list[int] = []
+
+    async def ask(in_proof: LabInProof) -> None:
+        await in_proof.call("Tickets/buy", "ann")
+        (query,) = queries("RDD505")
+        own = query.replace("'reserve'", "'print'").replace("undo%", "undo print")
+        found.extend([len(await in_proof.query(each)) for each in (query, own)])
+
+    rule = CHAPTER / "compensation-registered-late"
+    result = instead(lab, rule, ask, PLAIN, snippet)
+    assert found == [0, 1]
+    assert result.trace.line_counts() == {"printed": 1}
