@@ -36,6 +36,7 @@ from restate_guide.lab import (
     Stimulus,
     crash_after_effect,
     crash_after_step,
+    crash_before_journal,
     load,
 )
 from restate_guide.lab import Lab as LabInProof
@@ -1173,3 +1174,67 @@ def test_with_only_the_charge_in_the_journal_the_fixed_code_draws_another_number
 async def resume_paused(in_proof: LabInProof, target: str) -> None:
     await until_status(in_proof, target, "paused")
     assert await in_proof.operate("resume", target, deployment="latest") == 200
+def test_number_still_drifts_on_the_old_deployment(lab: Lab) -> None:
+    """RDD105: the fix at a new URL is no help to what is under way."""
+    answers: list[dict[str, str]] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=1)
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        reserving = asyncio.create_task(in_proof.call("Rooms/reserve", "ann@example.com"))
+        await in_proof.until_effect("POST /emails")
+        await in_proof.deploy("do")
+        mailed.set()
+        answers.append(await reserving)
+
+    instead(lab, CHAPTER / "random-value-drifts", prove, PLAIN)
+    (answer,) = answers
+    assert answer["booked"] != answer["mailed"]
+
+
+def test_room_without_a_result_is_booked_again_under_another_number(lab: Lab) -> None:
+    """RDD105: on the fixed code, in place."""
+    proof = load(CHAPTER / "random-value-drifts")
+    stimulus = dataclasses.replace(crash_before_journal("book"), successor="do")
+    trace = instead(lab, proof.folder, proof.prove, stimulus).trace
+    first, second = (each.body for each in trace.effects if each.effect == "POST /bookings")
+    (mailed,) = (each.body for each in trace.effects if each.effect == "POST /emails")
+    assert first != second
+    assert mailed["number"] == second["number"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "hands_on"),
+    [
+        ("Service", "Rooms/reserve", "ctx.service_send(note, arg=number)"),
+        ("VirtualObject", "Rooms/7/reserve", 'ctx.set("number", number)'),
+    ],
+    ids=["call", "state"],
+)
+def test_argument_and_state_are_compared(
+    lab: Lab, tmp_path: Path, kind: str, target: str, hands_on: str
+) -> None:
+    """RDD105: other than a step's arguments, they stand in the journal."""
+    context = "restate.ObjectContext" if kind == "VirtualObject" else "restate.Context"
+    note = f"@rooms.handler()\nasync def note(ctx: {context}, number: str) -> None: ...\n\n\n"
+    snippet = changed(
+        tmp_path,
+        "determinism/random-value-drifts/dont",
+        ('restate.Service("Rooms")', f'restate.{kind}("Rooms")'),
+        ("@rooms.handler()\n", f"{note}@rooms.handler()\n"),
+        ("reserve(ctx: restate.Context", f"reserve(ctx: {context}"),
+        ("    booked = ", f"    {hands_on}\n    booked = "),
+    )
+    ended: list[bool] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "ann@example.com")
+        refused = "select id from sys_journal_events where event_json like '%RT0016%'"
+        await in_proof.until_any(
+            in_proof.until_row(refused), until_status(in_proof, target, "completed")
+        )
+        ended.append(not await in_proof.query(refused))
+        await in_proof.operate("kill", target)
+
+    instead(lab, CHAPTER / "random-value-drifts", prove, REPLAY_EVERY_AWAIT, snippet)
+    assert ended == [False]
