@@ -1087,6 +1087,8 @@ def test_value_that_is_written_again_overwrites_another_one(lab: Lab, tmp_path: 
     rule = CHAPTER / "run-action-not-idempotent"
     instead(lab, rule, prove, crash_after_effect("PUT /orders/1"), snippet)
     assert kept == [{"id": "packed"}, {"id": "shipped"}, {"id": "packed"}]
+
+
 def test_what_fined_already_replays_where_its_id_decides(lab: Lab, tmp_path: Path) -> None:
     """RDD108: on the old code, in place; no other invocation takes that branch for it."""
     proof = load(CHAPTER / "wall-clock")
@@ -1174,6 +1176,8 @@ def test_with_only_the_charge_in_the_journal_the_fixed_code_draws_another_number
 async def resume_paused(in_proof: LabInProof, target: str) -> None:
     await until_status(in_proof, target, "paused")
     assert await in_proof.operate("resume", target, deployment="latest") == 200
+
+
 def test_number_still_drifts_on_the_old_deployment(lab: Lab) -> None:
     """RDD105: the fix at a new URL is no help to what is under way."""
     answers: list[dict[str, str]] = []
