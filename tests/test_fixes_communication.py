@@ -1632,3 +1632,118 @@ def test_a_lost_payment_is_found_once_the_id_is_stored_and_read_from_its_journal
         await in_proof.until_all_completed()
 
     instead(lab, CHAPTER / "awakeable-inside-workflow", pay, PLAIN, slow)
+
+
+def posting(under: str) -> list[tuple[str, str]]:
+    """Changes of a snippet by which its handlers can ask for something outside, in a step."""
+    function = "def post(path: str) -> None:\n"
+    function += '    httpx.post(os.environ["API_URL"] + path, timeout=60).raise_for_status()\n'
+    return [
+        ("import restate\n", "import os\n\nimport httpx\nimport restate\n"),
+        (under, f"{under}\n\n{function}"),
+    ]
+
+
+STOCK = 'stock = restate.VirtualObject("Stock")\n'
+
+
+def test_two_orders_that_call_each_other_at_once_hang(lab: Lab, tmp_path: Path) -> None:
+    """RDD303: on other keys there is no queue in common, but none of the two gives its own back."""
+    crossing = changed(
+        tmp_path,
+        "communication/same-key-cycle/do",
+        *posting(STOCK),
+        (
+            "    number = await ctx.object_call(take, key=item, arg=ctx.key())\n"
+            '    return f"{item} taken, number {number}"\n',
+            '    await ctx.run_typed("check", post, path=f"/checks/{item}")\n'
+            "    await ctx.object_call(note, key=item, arg=ctx.key())\n"
+            '    return f"{item} knows"\n',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/order-0/place", "order-9")
+        checks = [f"POST /checks/order-{number}" for number in (1, 2)]
+        held = [in_proof.outside.hold(check, at_most=20.0) for check in checks]
+        placing = [
+            asyncio.create_task(in_proof.call(f"Orders/{one}/place", other))
+            for one, other in (("order-1", "order-2"), ("order-2", "order-1"))
+        ]
+        for check in checks:
+            await in_proof.until_effect(check)
+        for each in held:
+            each.set()
+        for order in ("order-1", "order-2"):
+            await until_status(in_proof, f"Orders/{order}/note", "pending")
+        await asyncio.sleep(0.5)
+        assert not any(each.done() for each in placing)
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await asyncio.gather(*placing)
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, snippet=crossing).trace
+    assert [call.status for call in trace.calls] == [200, 200, 409]
+
+
+def test_a_message_that_waits_its_turn_is_listed_as_a_circle_is(lab: Lab, tmp_path: Path) -> None:
+    """RDD303: whoever cancels it loses the note; by itself it leaves the list."""
+    mailing = changed(
+        tmp_path,
+        "communication/same-key-cycle/do",
+        *posting(STOCK),
+        (
+            '    return f"{item} taken',
+            '    await ctx.run_typed("mail", post, path="/mails")\n    return f"{item} taken',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /mails", at_most=20.0)
+        for number in (1, 2):
+            order = f"Orders/order-{number}"
+            placing = asyncio.create_task(in_proof.call(f"{order}/place", "pot"))
+            await in_proof.until_effect("POST /mails", number)
+            await until_status(in_proof, f"{order}/note", "pending")
+            found = await in_proof.query(queries("RDD303")[0])
+            assert [row["target"] for row in found] == [f"{order}/note", f"{order}/place"]
+            if number == 1:
+                assert await in_proof.operate("cancel", f"{order}/note") == 200
+            mailed.set()
+            await placing
+            await in_proof.until_no_row(
+                f"select id from sys_invocation where target = '{order}/note' and status != 'completed'"
+            )
+            mailed = in_proof.outside.hold("POST /mails", at_most=20.0)
+        assert await in_proof.query(queries("RDD303")[0]) == []
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, snippet=mailing).trace
+    assert [state.key for state in trace.state if state.service == "Orders"] == ["order-2"]
+
+
+def test_what_began_before_the_fix_closes_its_circle_after_it(lab: Lab, tmp_path: Path) -> None:
+    """RDD303: the query has no call to cancel yet."""
+    fetching = changed(
+        tmp_path,
+        "communication/same-key-cycle/dont",
+        *posting(STOCK),
+        (
+            "    await ctx.object_call(note",
+            '    await ctx.run_typed("fetch", post, path="/fetches")\n    await ctx.object_call(note',
+        ),
+    )
+    changed(tmp_path, "communication/same-key-cycle/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        fetched = in_proof.outside.hold("POST /fetches", at_most=20.0)
+        placing = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
+        await in_proof.until_effect("POST /fetches")
+        await in_proof.deploy("do")
+        found = await in_proof.query(queries("RDD303")[0])
+        assert [row["target"] for row in found] == ["Orders/order-1/place", "Stock/pot/take"]
+        fetched.set()
+        await until_status(in_proof, "Orders/order-1/note", "pending")
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await placing
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove, snippet=fetching).trace
+    assert [call.status for call in trace.calls] == [409]
