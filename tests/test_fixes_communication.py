@@ -1747,3 +1747,39 @@ def test_what_began_before_the_fix_closes_its_circle_after_it(lab: Lab, tmp_path
 
     trace = instead(lab, CHAPTER / "same-key-cycle", prove, snippet=fetching).trace
     assert [call.status for call in trace.calls] == [409]
+
+
+def test_an_old_order_adds_to_the_empty_key_after_the_fix(lab: Lab, tmp_path: Path) -> None:
+    """RDD302: the query is asked again before the state of the empty key is cleared."""
+    checking = changed(
+        tmp_path,
+        "communication/wrong-call-kind/dont",
+        *posting('orders = restate.Service("Orders")\n'),
+        (
+            "    return await ctx.service_call(",
+            '    await ctx.run_typed("check", post, path=f"/checks/{customer}")\n'
+            "    return await ctx.service_call(",
+        ),
+    )
+    changed(tmp_path, "communication/wrong-call-kind/do")
+    found = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/place", "ann")
+        checked = in_proof.outside.hold("POST /checks/bob", at_most=20.0)
+        placing = asyncio.create_task(in_proof.call("Orders/place", "bob"))
+        await in_proof.until_effect("POST /checks/bob")
+        await in_proof.deploy("do")
+        found.append(len(await in_proof.query(queries("RDD302")[0])))
+        checked.set()
+        await placing
+        found.append(len(await in_proof.query(queries("RDD302")[0])))
+        cleared = {"object_key": "", "new_state": {}}
+        await in_proof.admin("POST", "/services/Points/state", cleared)
+        await in_proof.until_no_row("select key from state where service_key = ''")
+        await in_proof.call("Orders/place", "bob")
+
+    trace = instead(lab, CHAPTER / "wrong-call-kind", prove, snippet=checking).trace
+    assert found == [1, 2]
+    assert [call.answer for call in trace.calls] == [10, 20, 10]
+    assert [(state.key, state.value) for state in trace.state] == [("bob", 10)]
