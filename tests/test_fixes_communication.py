@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import requires
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import restate
@@ -1645,6 +1646,8 @@ def posting(under: str) -> list[tuple[str, str]]:
 
 
 STOCK = 'stock = restate.VirtualObject("Stock")\n'
+PARCELS = 'parcels = restate.VirtualObject("Parcels")\n'
+REGISTERED = '    return f"registered, to {address}"\n'
 
 
 def test_two_orders_that_call_each_other_at_once_hang(lab: Lab, tmp_path: Path) -> None:
@@ -1783,3 +1786,115 @@ def test_an_old_order_adds_to_the_empty_key_after_the_fix(lab: Lab, tmp_path: Pa
     assert found == [1, 2]
     assert [call.answer for call in trace.calls] == [10, 20, 10]
     assert [(state.key, state.value) for state in trace.state] == [("bob", 10)]
+
+
+def test_a_report_to_a_handler_under_way_is_lost_with_its_worker(lab: Lab, tmp_path: Path) -> None:
+    """RDD312: the carrier was told 200."""
+    slug = "communication/context-outside-a-handler"
+    step = '    await ctx.run_typed("print label", post, path="/labels")\n'
+    for variant in ("dont", "do"):
+        changed(tmp_path, f"{slug}/{variant}", *posting(PARCELS), (REGISTERED, step + REGISTERED))
+
+    async def prove(in_proof: LabInProof) -> None:
+        printed = in_proof.outside.hold("POST /labels", at_most=20.0)
+        registering = asyncio.create_task(in_proof.call("Parcels/parcel-1/register", "Linz"))
+        await in_proof.until_effect("POST /labels")
+        await in_proof.post(in_proof.worker_url, "/scans/scan-7/parcel-1/Graz")
+        printed.set()
+        await registering
+        await in_proof.until_all_completed()
+        await in_proof.call("Parcels/parcel-1/where")
+
+    stimulus = dataclasses.replace(crash_before_journal("print label"), successor="do")
+    trace = instead(lab, SNIPPETS / slug, prove, stimulus, tmp_path / "dont.py").trace
+    assert [call.status for call in trace.calls] == [200, 200, 200]
+    assert [call.answer for call in trace.calls[1:]] == ["noted", "sender"]
+    assert [each.target for each in trace.invocations if "scanned" in each.target] == []
+
+
+def test_a_handler_whose_entry_a_module_misplaced_stops_too(lab: Lab, tmp_path: Path) -> None:
+    """RDD312: on the fixed code; killed and called again under a new key, it ends."""
+    slug = "communication/context-outside-a-handler"
+    filing = '    await ctx.run_typed("file", print_label, address=f"{address}-file")\n'
+    module = changed(tmp_path, f"{slug}/module", (REGISTERED, filing + REGISTERED))
+    fixed = module.read_text().replace("def remember(", "def remember(context, ")
+    module.with_stem("fixed").write_text(fixed.replace("    remember(", "    remember(ctx, "))
+    register = "Parcels/parcel-1/register"
+
+    async def prove(in_proof: LabInProof) -> None:
+        labels = ("POST /labels/Linz", "POST /labels/Wien")
+        linz, wien = (in_proof.outside.hold(label, at_most=20.0) for label in labels)
+        first = asyncio.create_task(in_proof.call(register, "Linz", idempotency_key="1"))
+        await in_proof.until_effect(labels[0])
+        second = asyncio.create_task(in_proof.call("Parcels/parcel-2/register", "Wien"))
+        await in_proof.until_effect(labels[1])
+        linz.set()
+        await until_status(in_proof, register, "paused")
+        wien.set()
+        await asyncio.gather(first, second)
+        assert await in_proof.operate("kill", register) == 200
+        for key in ("1", "2"):
+            await in_proof.call(register, "Linz", idempotency_key=key)
+        await in_proof.call("Parcels/parcel-1/where")
+
+    stimulus = dataclasses.replace(crash_after_step("file"), successor="fixed")
+    result = instead(lab, SNIPPETS / slug, prove, stimulus, module)
+    assert result.outcome == JournalMismatch(command=2, was="run", now="set state")
+    assert [call.status for call in result.trace.calls] == [None, 200, 409, 200, 200]
+    assert result.trace.calls[-1].answer == "Linz"
+
+
+def test_what_has_ended_is_not_killed_with_its_sender(lab: Lab, tmp_path: Path) -> None:
+    """RDD312: so it isn't sent again."""
+    slug = "communication/context-outside-a-handler"
+    steps = '    await ctx.run_typed("print label", post, path="/labels")\n'
+    steps += '    await ctx.run_typed("file", address.upper)\n'
+    other = changed(
+        tmp_path,
+        f"{slug}/dont",
+        *posting(PARCELS),
+        (REGISTERED, steps + REGISTERED),
+        ("(scanned, key=parcel,", '(scanned, key="log",'),
+    )
+    register = "Parcels/parcel-1/register"
+
+    async def prove(in_proof: LabInProof) -> None:
+        printed = in_proof.outside.hold("POST /labels", at_most=20.0)
+        await in_proof.call(f"{register}/send", "Linz")
+        await in_proof.until_effect("POST /labels")
+        await in_proof.post(in_proof.worker_url, "/scans/scan-7/parcel-1/Graz")
+        printed.set()
+        await until_status(in_proof, register, "paused")
+        await until_status(in_proof, "Parcels/log/scanned", "completed")
+        assert await in_proof.operate("kill", register) == 200
+        await in_proof.until_all_completed()
+        assert await ends(in_proof, register) == ["[409] killed"]
+        assert await ends(in_proof, "Parcels/log/scanned") == [None]
+
+    trace = instead(lab, SNIPPETS / slug, prove, crash_after_step("file"), other).trace
+    assert ("log", "Graz") in [(state.key, state.value) for state in trace.state]
+
+
+def test_the_ingress_client_does_not_quote_a_key(lab: Lab, tmp_path: Path) -> None:
+    """RDD312: quoted by the caller, it arrives as it was."""
+    slug = "communication/context-outside-a-handler"
+    keys = ["p?1", "p#1", "p%2F1", "p%1", "ü"]
+    quoted = changed(
+        tmp_path,
+        f"{slug}/do",
+        ("import os\n", "import os\nfrom urllib.parse import quote\n"),
+        ("key=parcel,", 'key=quote(parcel, safe=""),'),
+    )
+    arrived: list[list[str]] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for key in keys:
+            path = f"/scans/scan-7/{quote(key, safe='')}/Graz"
+            await in_proof.post(in_proof.worker_url, path)
+        await in_proof.until_all_completed()
+        found = await in_proof.query("select target_service_key as key from sys_invocation")
+        arrived.append(sorted(str(row["key"]) for row in found))
+
+    for snippet in (SNIPPETS / slug / "do.py", quoted):
+        instead(lab, SNIPPETS / slug, prove, PLAIN, snippet)
+    assert arrived == [sorted(["p/1", "p%1", "ü"]), sorted(keys)]
