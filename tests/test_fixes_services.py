@@ -584,3 +584,26 @@ def test_a_workflow_that_began_before_has_nothing_to_tell(lab: Lab) -> None:
     right = Holds(answers=answers, effects={"POST /claims": 1})
     outcome = instead(lab, CHAPTER / "status-by-waiting", prove, promise=right).outcome
     assert outcome == right
+
+
+def test_the_event_names_the_type_of_what_was_awaited(lab: Lab, tmp_path: Path) -> None:
+    """RDD706: the page's query with it, of a handler that returns a text and of one that returns nothing."""
+    nothing = (
+        "\n\napp =",
+        "\n\n@shop.handler()\ndef lost(ctx: restate.Context, customer: str) -> None:\n    pass\n\n\napp =",
+    )
+    dont = changed(tmp_path, "services/sync-handler/dont", nothing)
+    (query,) = queries("RDD706")
+    found: set[tuple[str, str]] = set()
+
+    async def look(in_proof: LabInProof) -> None:
+        for target in ("Shop/delivered", "Shop/lost"):
+            await in_proof.call(f"{target}/send", "ann")
+            await until_status(in_proof, target, "paused")
+        with_text = query.replace("i.status", "i.status, e.event_json", 1)
+        for row in await in_proof.query(with_text):
+            said = re.findall(r"object (\w+) can't", str(row["event_json"]))
+            found.update((str(row["target"]), each) for each in said)
+
+    instead(lab, CHAPTER / "sync-handler", look, snippet=dont)
+    assert found == {("Shop/delivered", "str"), ("Shop/lost", "NoneType")}
