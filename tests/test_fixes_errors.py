@@ -1529,3 +1529,83 @@ def charge("""
     result = instead(lab, rule, ask, PLAIN, snippet)
     assert found == [0, 1]
     assert result.trace.line_counts() == {"printed": 1}
+def test_argument_for_options_with_nothing_but_its_input_goes_to_the_fix(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD512: what is backing off then; it is bound to no deployment."""
+    slug, target = "errors/options-in-the-wrong-slot", "Parcels/pack"
+    soon = "initial_interval=timedelta(seconds=0.3), max_attempts=99"
+    dont = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
+        (
+            '("Parcels")',
+            f'("Parcels", invocation_retry_policy=restate.InvocationRetryPolicy({soon}))',
+        ),
+    )
+    changed(tmp_path, f"{slug}/do")
+
+    async def pack(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "1 Main Street")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.deploy("do")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / slug, pack, PLAIN, dont).trace
+    assert trace.effect_counts() == {"POST /labels": 1}
+
+
+@pytest.mark.parametrize(("killed", "labels"), [(False, 2), (True, 1)])
+def test_who_asked_again_gets_two_labels_unless_one_is_killed(
+    lab: Lab, killed: bool, labels: int
+) -> None:
+    """RDD512: without an idempotency key."""
+    (query,) = queries("RDD512")
+
+    async def pack(in_proof: LabInProof) -> None:
+        for _ in range(2):
+            await in_proof.call("Parcels/pack/send", "1 Main Street")
+        both = "sys_invocation where status = 'paused' having count(*) = 2"
+        await in_proof.until_row(f"select count(*) from {both}")
+        found = [str(row["id"]) for row in await in_proof.query(query)]
+        assert len(found) == 2
+        if killed:
+            await in_proof.admin("PATCH", f"/invocations/{found.pop()}/kill")
+        await in_proof.deploy("do")
+        for id in found:
+            await in_proof.admin("PATCH", f"/invocations/{id}/resume?deployment=latest")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "options-in-the-wrong-slot", pack).trace
+    assert trace.effect_counts() == {"POST /labels": labels}
+
+
+def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Path) -> None:
+    """RDD512: in an earlier step, when the fix is registered; and there it is bound to the old code."""
+    slug, target = "errors/options-in-the-wrong-slot", "Parcels/pack"
+    (query,) = queries("RDD512")
+    weighing = (
+        (
+            "@parcels",
+            "def weigh() -> str:\n    return httpx.post(f'{API_URL}/weights').text\n\n\n@parcels",
+        ),
+        ("    return await", "    await ctx.run_typed('weigh', weigh)\n    return await"),
+    )
+    changed(tmp_path, f"{slug}/do", *weighing)
+    dont = changed(tmp_path, f"{slug}/dont", *weighing)
+
+    async def pack(in_proof: LabInProof) -> None:
+        weight = in_proof.outside.hold("POST /weights", at_most=20.0)
+        await in_proof.call(f"{target}/send", "1 Main Street")
+        await in_proof.until_effect("POST /weights")
+        await in_proof.deploy("do")
+        assert await in_proof.query(query) == []
+        weight.set()
+        await until_status(in_proof, target, "paused")
+        assert [row["target"] for row in await in_proof.query(query)] == [target]
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / slug, pack, PLAIN, dont).trace
+    assert trace.effect_counts() == {"POST /weights": 1, "POST /labels": 1}
