@@ -1898,3 +1898,39 @@ def test_the_ingress_client_does_not_quote_a_key(lab: Lab, tmp_path: Path) -> No
     for snippet in (SNIPPETS / slug / "do.py", quoted):
         instead(lab, SNIPPETS / slug, prove, PLAIN, snippet)
     assert arrived == [sorted(["p/1", "p%1", "ü"]), sorted(keys)]
+def test_a_token_that_was_purged_is_still_in_the_log_on_disk(lab: Lab) -> None:
+    """RDD311: there in plain text, as the log is told not to compress; in no table any more."""
+    tokens = "select id from sys_journal where entry_json like '%for-this-proof-only%'"
+    plain = {"RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_COMPRESSION": "true"}
+    headers = {"authorization": "Bearer for-this-proof-only", "x-trace": "t-1"}
+    rule = CHAPTER / "secrets-in-headers"
+
+    async def purge(in_proof: LabInProof) -> None:
+        claim = in_proof.outside.hold("POST /claims", at_most=20.0)
+        await in_proof.call("Claims/file/send", "water-damage", headers=headers)
+        await in_proof.until_effect("POST /claims")
+        assert await in_proof.operate("purge-journal", "Claims/file") == 409
+        claim.set()
+        await in_proof.until_all_completed()
+        assert await in_proof.operate("purge-journal", "Claims/file") == 200
+        await in_proof.until_no_row(tokens)
+        socket = Path(in_proof._server.connect_ingress.args[0])  # type: ignore[attr-defined]
+        files = [path for path in (socket.parent / "log-store").iterdir() if path.is_file()]
+        assert any(b"for-this-proof-only" in path.read_bytes() for path in files)
+
+    instead(lab, rule, purge, PLAIN, rule / "do.py", server=plain)
+
+
+@pytest.mark.parametrize("page", [True, False], ids=["as on the page", "with its name added"])
+def test_another_header_with_a_secret_is_found_by_its_name_only(lab: Lab, page: bool) -> None:
+    """RDD311."""
+    (query,) = queries("RDD311")
+    asked = query if page else query.replace('"cookie"', '"x-api-key"')
+    headers = {"X-Api-Key": "secret", "x-trace": "t-1"}
+    rule = CHAPTER / "secrets-in-headers"
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Claims/file", "water-damage", headers=headers)
+        assert len(await in_proof.query(asked)) == (0 if page else 1)
+
+    instead(lab, rule, look, PLAIN, rule / "do.py")
