@@ -1898,6 +1898,8 @@ def test_the_ingress_client_does_not_quote_a_key(lab: Lab, tmp_path: Path) -> No
     for snippet in (SNIPPETS / slug / "do.py", quoted):
         instead(lab, SNIPPETS / slug, prove, PLAIN, snippet)
     assert arrived == [sorted(["p/1", "p%1", "ü"]), sorted(keys)]
+
+
 def test_a_token_that_was_purged_is_still_in_the_log_on_disk(lab: Lab) -> None:
     """RDD311: there in plain text, as the log is told not to compress; in no table any more."""
     tokens = "select id from sys_journal where entry_json like '%for-this-proof-only%'"

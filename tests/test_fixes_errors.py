@@ -1529,6 +1529,8 @@ def charge("""
     result = instead(lab, rule, ask, PLAIN, snippet)
     assert found == [0, 1]
     assert result.trace.line_counts() == {"printed": 1}
+
+
 def test_argument_for_options_with_nothing_but_its_input_goes_to_the_fix(
     lab: Lab, tmp_path: Path
 ) -> None:
