@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
@@ -10,6 +11,8 @@ import multiprocessing
 import os
 import random
 import re
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -1242,3 +1245,77 @@ def test_argument_and_state_are_compared(
 
     instead(lab, CHAPTER / "random-value-drifts", prove, REPLAY_EVERY_AWAIT, snippet)
     assert ended == [False]
+CALCULATES = """\
+import asyncio, os, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+import hypercorn.asyncio
+from hypercorn.config import Config
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        pid = await asyncio.get_running_loop().run_in_executor(pool, os.getpid)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(pid).encode()})
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, get_context(sys.argv[2]))
+    config = Config()
+    config.bind = [sys.argv[1]]
+    asyncio.run(hypercorn.asyncio.serve(app, config))
+"""
+
+
+@pytest.mark.parametrize(("method", "free"), [("fork", False), ("spawn", True)])
+def test_forked_pool_keeps_the_port_of_a_killed_worker(
+    tmp_path: Path, method: str, free: bool
+) -> None:
+    """RDD117: and the next worker can't have it."""
+    (tmp_path / "calculates.py").write_text(CALCULATES)
+    port = free_port()
+    argv = [sys.executable, "calculates.py", f"127.0.0.1:{port}", method]
+    with subprocess.Popen(argv, cwd=tmp_path) as worker:
+        for _ in range(300):
+            try:
+                pooled = int(httpx.get(f"http://127.0.0.1:{port}/", timeout=30).text)
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        worker.kill()
+    try:
+        with socket.socket() as successor:
+            successor.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            refused = contextlib.nullcontext() if free else pytest.raises(OSError, match="in use")
+            with refused:
+                successor.bind(("127.0.0.1", port))
+    finally:
+        os.kill(pooled, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("way", "fails"), [("def", True), ("async def", False)])
+def test_step_in_a_thread_cannot_use_a_sqlite_connection_of_the_loop(
+    lab: Lab, tmp_path: Path, way: str, fails: bool
+) -> None:
+    """RDD117: what was right for an `async def` is paused as a `def`."""
+    snippet = changed(
+        tmp_path,
+        "determinism/blocking-the-event-loop/do",
+        ("import os\n", "import os\nimport sqlite3\n"),
+        ("reports = ", 'shared = sqlite3.connect(":memory:")\nreports = '),
+        (
+            "def fetch(month: str) -> str:\n",
+            f"{way} fetch(month: str) -> str:\n"
+            "    return str(shared.execute(\"select 'October'\").fetchone()[0])\n",
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Reports/build", "2026-10")
+
+    rule, promise = CHAPTER / "blocking-the-event-loop", Holds(["October"])
+    outcome = instead(lab, rule, prove, PLAIN, snippet, promise=promise).outcome
+    if fails:
+        assert isinstance(outcome, RetriedUntilPaused)
+        assert "SQLite objects created in a thread" in outcome.error
+    else:
+        assert outcome == promise
