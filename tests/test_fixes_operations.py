@@ -952,3 +952,83 @@ def test_plain_resume_takes_bad_input_to_the_fixed_code(lab: Lab, tmp_path: Path
         assert (await in_proof.call(target, idempotency_key="order-1"))["code"] == 400
 
     instead(lab, CHAPTER / "bad-input-is-500", fix, snippet=snippet)
+def test_handler_that_says_it_is_open_stays_open_when_its_service_is_closed(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD602: one that says nothing of it is closed."""
+    snippet = changed(
+        tmp_path,
+        "operations/internal-service-public/dont",
+        ("@refunds.handler()", "@refunds.handler(ingress_private=False)"),
+        (
+            "@returns.handler()",
+            "@refunds.handler()\nasync def again(ctx: restate.Context, order: str) -> str:\n"
+            "    return order\n\n\n@returns.handler()",
+        ),
+    )
+
+    async def close(in_proof: LabInProof) -> None:
+        await in_proof.admin("PATCH", "/services/Refunds", {"public": False})
+        await in_proof.call("Refunds/again", "order-2")
+        await in_proof.call("Refunds/refund", "order-2")
+
+    trace = instead(lab, CHAPTER / "internal-service-public", close, PLAIN, snippet).trace
+    assert [call.status for call in trace.calls] == [400, 200]
+
+
+def test_delayed_refund_of_another_service_is_not_among_those_to_cancel(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD602: the last line of the first query finds the handler that nobody outside has called."""
+    snippet = changed(
+        tmp_path,
+        "operations/internal-service-public/dont",
+        (
+            "return await ctx.service_call(refund, arg=order)",
+            "ctx.service_send(refund, arg=order, send_delay=timedelta(hours=1))\n    return order",
+        ),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+    found: dict[str, list[str]] = {}
+
+    async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /arrivals/order-1"] = True
+        await in_proof.call("Returns/claim", "order-1")
+        both, direct = queries("RDD602")
+        for name, sql in (("both", both), ("inner", both.splitlines()[-1]), ("direct", direct)):
+            found[name] = [str(row) for row in await in_proof.query(sql)]
+        await in_proof.operate("cancel", "Refunds/refund")
+
+    instead(lab, CHAPTER / "internal-service-public", look, PLAIN, snippet)
+    refund = {"target_service_name": "Refunds", "target_handler_name": "refund"}
+    assert found == {"both": [], "inner": [str(refund)], "direct": []}
+
+
+@pytest.mark.parametrize("way", ["output", "attach"])
+def test_answer_of_a_private_service_is_given_to_who_knows_the_call(
+    lab: Lab, tmp_path: Path, way: str
+) -> None:
+    """RDD602: by the id, or by the idempotency key that another service has sent."""
+    snippet = changed(
+        tmp_path,
+        "operations/internal-service-public/do",
+        (
+            "service_call(refund, arg=order)",
+            'service_call(refund, arg=order, idempotency_key="k-1")',
+        ),
+    )
+    answers: list[str] = []
+
+    async def ask(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /arrivals/order-1"] = True
+        await in_proof.call("Returns/claim", "order-1")
+        (row,) = await in_proof.query(
+            "select id from sys_invocation where target = 'Refunds/refund'"
+        )
+        for known in (row["id"], "Refunds/refund/k-1"):
+            given = await in_proof._server.ingress.get(f"/restate/invocation/{known}/{way}")
+            answers.append(given.json())
+
+    promise = Holds(["refunded order-1"])
+    instead(lab, CHAPTER / "internal-service-public", ask, PLAIN, snippet, promise=promise)
+    assert answers == ["refunded order-1"] * 2
