@@ -23,6 +23,7 @@ from restate_guide.lab import (
     JournalMismatch,
     RetriedUntilPaused,
     Stimulus,
+    crash_after_effect,
     crash_after_step,
     crash_before_journal,
     load,
@@ -1936,3 +1937,128 @@ def test_another_header_with_a_secret_is_found_by_its_name_only(lab: Lab, page: 
         assert len(await in_proof.query(asked)) == (0 if page else 1)
 
     instead(lab, rule, look, PLAIN, rule / "do.py")
+@pytest.mark.parametrize(("passed", "paid"), [("", False), (', headers={"x-user": "ann"}', True)])
+def test_a_handler_does_not_hand_on_the_headers_of_its_own_call(
+    lab: Lab, tmp_path: Path, passed: str, paid: bool
+) -> None:
+    """RDD310: it has to send the user with each call that it makes."""
+    slug = "communication/identity-from-the-payload"
+    closes = f"""\
+shop = restate.Service("Shop")
+
+
+@shop.handler()
+async def close(ctx: restate.Context) -> str:
+    return await ctx.service_call(payout, {{"iban": "M1"}}{passed})
+
+
+app = restate.app([accounts, shop])"""
+    snippet = changed(tmp_path, f"{slug}/do", ("app = restate.app([accounts])", closes))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Shop/close/send", headers={"x-user": "ann"})
+        await until_status(in_proof, "Accounts/payout", "completed" if paid else "paused")
+
+    trace = instead(lab, SNIPPETS / slug, prove, PLAIN, snippet).trace
+    assert len(trace.effects) == paid
+    assert {failure.message for failure in trace.failures()} == (
+        set() if paid else {"KeyError('x-user')"}
+    )
+
+
+def test_a_payout_without_a_key_is_made_twice_by_a_crash(lab: Lab) -> None:
+    """RDD310: also in the do."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Accounts/payout", {"iban": "M1"}, headers={"x-user": "ann"})
+
+    rule = CHAPTER / "identity-from-the-payload"
+    crash = crash_after_effect("POST /payouts")
+    assert instead(lab, rule, prove, crash, rule / "do.py").trace.effect_counts() == {
+        "POST /payouts": 2
+    }
+
+
+def test_a_paused_call_without_the_header_is_refused_when_resumed(lab: Lab, tmp_path: Path) -> None:
+    """RDD310: by code that refuses it, registered since; before, a cancel has it pause again."""
+    slug = "communication/identity-from-the-payload"
+    changed(
+        tmp_path,
+        f"{slug}/do",
+        (
+            '    user = ctx.request().headers["x-user"]\n',
+            '    user = ctx.request().headers.get("x-user", "")\n'
+            '    if not user:\n        raise restate.TerminalError("who?", status_code=401)\n',
+        ),
+    )
+    (tmp_path / "do.py").rename(tmp_path / "refusing.py")
+    target, ends = "Accounts/payout", []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", {"iban": "M1"})
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_type = 'Paused' group by id having count(*) > 1"
+        )
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("refusing")
+        assert await in_proof.operate("resume", target) == 200
+        await until_status(in_proof, target, "completed")
+        ends.extend(await in_proof.query("select completion_failure from sys_invocation"))
+
+    rule = SNIPPETS / slug
+    snippet = changed(tmp_path, f"{slug}/do")
+    trace = instead(lab, rule, prove, PLAIN, snippet, folder=tmp_path).trace
+    assert {failure.message for failure in trace.failures()} == {"KeyError('x-user')"}
+    assert "who?" in str(ends)
+
+
+def test_an_invocation_without_its_step_goes_on_with_the_new_code(lab: Lab) -> None:
+    """RDD310: it has begun, and has nothing but its input; one with its step ends on the old code."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        paid = in_proof.outside.hold("POST /payouts", at_most=20.0)
+        stepped = {"user": "ann", "iban": "M1"}
+        await in_proof.call("Accounts/payout/send", stepped)
+        await in_proof.until_effect("POST /payouts")
+        await in_proof.call("Accounts/payout/send", {"iban": "M2"}, headers={"x-user": "bob"})
+        await until_status(in_proof, "Accounts/payout", "paused")
+        await in_proof.deploy("do")
+        paid.set()
+        await until_status(in_proof, "Accounts/payout", "completed")
+        assert await in_proof.operate("resume", "Accounts/payout") == 200
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "identity-from-the-payload"
+    trace = instead(lab, rule, prove, PLAIN).trace
+    assert {failure.message for failure in trace.failures()} == {"KeyError('user')"}
+    assert [effect.body["from"] for effect in trace.effects] == ["ann", "bob"]
+
+
+def test_a_caller_that_sends_the_header_since_in_place_meets_another_journal(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD310: the headers of a call are compared with those in the journal."""
+    slug = "communication/identity-from-the-payload"
+    for variant, headers in (("do", ', headers={"x-user": "ann"}'), ("dont", "")):
+        closes = f"""\
+shop = restate.Service("Shop")
+
+
+@shop.handler()
+async def close(ctx: restate.Context) -> str:
+    return await ctx.service_call(payout, {{"user": "ann", "iban": "M1"}}{headers})
+
+
+app = restate.app([accounts, shop])"""
+        snippet = changed(tmp_path, f"{slug}/{variant}", ("app = restate.app([accounts])", closes))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Shop/close/send")
+        await until_status(in_proof, "Shop/close", "paused")
+
+    stimulus = dataclasses.replace(crash_after_effect("POST /payouts"), successor="do")
+    outcome = instead(lab, SNIPPETS / slug, prove, stimulus, snippet, folder=tmp_path).outcome
+    assert isinstance(outcome, JournalMismatch)
+    assert (outcome.was, outcome.now, outcome.code) == ("headers ", "headers x-user: ann", "RT0016")
