@@ -1937,6 +1937,8 @@ def test_another_header_with_a_secret_is_found_by_its_name_only(lab: Lab, page: 
         assert len(await in_proof.query(asked)) == (0 if page else 1)
 
     instead(lab, rule, look, PLAIN, rule / "do.py")
+
+
 @pytest.mark.parametrize(("passed", "paid"), [("", False), (', headers={"x-user": "ann"}', True)])
 def test_a_handler_does_not_hand_on_the_headers_of_its_own_call(
     lab: Lab, tmp_path: Path, passed: str, paid: bool

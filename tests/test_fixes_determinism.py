@@ -1245,6 +1245,8 @@ def test_argument_and_state_are_compared(
 
     instead(lab, CHAPTER / "random-value-drifts", prove, REPLAY_EVERY_AWAIT, snippet)
     assert ended == [False]
+
+
 CALCULATES = """\
 import asyncio, os, sys
 from concurrent.futures import ProcessPoolExecutor

@@ -952,6 +952,8 @@ def test_plain_resume_takes_bad_input_to_the_fixed_code(lab: Lab, tmp_path: Path
         assert (await in_proof.call(target, idempotency_key="order-1"))["code"] == 400
 
     instead(lab, CHAPTER / "bad-input-is-500", fix, snippet=snippet)
+
+
 def test_handler_that_says_it_is_open_stays_open_when_its_service_is_closed(
     lab: Lab, tmp_path: Path
 ) -> None:
