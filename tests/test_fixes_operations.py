@@ -1034,3 +1034,69 @@ def test_answer_of_a_private_service_is_given_to_who_knows_the_call(
     promise = Holds(["refunded order-1"])
     instead(lab, CHAPTER / "internal-service-public", ask, PLAIN, snippet, promise=promise)
     assert answers == ["refunded order-1"] * 2
+def test_order_that_began_with_the_flag_on_needs_it_on(lab: Lab, tmp_path: Path) -> None:
+    """RDD606: the page's query finds it, and on a worker with the flag off it fails again."""
+    proof = load(CHAPTER / "flag-read-in-flight")
+    text, target = proof.snippet("dont").read_text(), "Tickets/sell"
+    snippet = tmp_path / "dont.py"
+    snippet.write_text(text)
+    for name, flag in (("off", "False"), ("on", "True")):
+        flagged = text.replace('os.environ.get("FRAUD_CHECK") == "on"', flag)
+        (tmp_path / f"{name}.py").write_text(flagged)
+    turned_off = dataclasses.replace(proof.stimulus, successor_env={"FRAUD_CHECK": "off"})
+    again = "select id from sys_journal_events where event_type = 'Paused' group by id having count(*) > 1"
+
+    async def sell(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "order-1")
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(queries("RDD606")[0])) == 1
+        await in_proof.deploy("off")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(again)
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("on")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    env = {"FRAUD_CHECK": "on"}
+    trace = instead(lab, proof.folder, sell, turned_off, snippet, env=env).trace
+    assert trace.effect_counts() == {"POST /checks": 1, "POST /seats": 1, "POST /charges": 1}
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_flag_that_decides_about_a_value_is_undone_while_the_order_is_suspended(
+    lab: Lab, resumed: bool, tmp_path: Path
+) -> None:
+    """RDD606: nothing fails, and the page's query finds nothing."""
+    rule, target, flag = CHAPTER / "flag-read-in-flight", "Tickets/sell", tmp_path / "flag"
+    snippet = changed(
+        tmp_path,
+        "operations/flag-read-in-flight/value",
+        ('os.environ.get("FRAUD_CHECK") == "on"', f"os.path.exists({str(flag)!r})"),
+        (
+            "    await ctx.sleep(timedelta(seconds=0.3))\n",
+            "    id, told = ctx.awakeable()\n"
+            '    await ctx.run_typed("ask", lambda: post("waits", id, False, key))\n'
+            "    await told\n",
+        ),
+    )
+    off = snippet.read_text().replace(f"os.path.exists({str(flag)!r})", "False")
+    (tmp_path / "off.py").write_text(off)
+    waits = "select id from sys_journal where entry_type = 'Notification: Run' and index > 3"
+
+    async def sell(in_proof: LabInProof) -> None:
+        selling = asyncio.create_task(in_proof.call(target, "order-1"))
+        await in_proof.until_row(waits)
+        await until_status(in_proof, target, "suspended")
+        flag.touch()
+        await in_proof.deploy("off")
+        if resumed:
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+        assert not await in_proof.query(queries("RDD606")[0])
+        (id,) = (each.body["order"] for each in in_proof.outside.ledger if "wait" in each.effect)
+        await in_proof.resolve_awakeable(id, "told")
+        assert await selling == ("charge-1" if resumed else "charge-1, checked")
+
+    trace = instead(lab, rule, sell, REPLAY_EVERY_AWAIT, snippet).trace
+    assert not trace.failures()
+    assert trace.effects[-1].body == {"order": "order-1", "checked": not resumed}
