@@ -1100,3 +1100,18 @@ def test_flag_that_decides_about_a_value_is_undone_while_the_order_is_suspended(
     trace = instead(lab, rule, sell, REPLAY_EVERY_AWAIT, snippet).trace
     assert not trace.failures()
     assert trace.effects[-1].body == {"order": "order-1", "checked": not resumed}
+
+
+def test_worker_that_turns_its_server_away_in_place_has_its_invocations_paused(lab: Lab) -> None:
+    """RDD601: what was under way is refused, with RT0012, until it is paused."""
+    fixed = dataclasses.replace(crash_after_step("charge"), successor="do")
+    target = "Checkout/pay"
+
+    async def pay(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "order-1")
+        await until_status(in_proof, target, "paused")
+
+    rule = CHAPTER / "endpoint-open-to-all"
+    last = instead(lab, rule, pay, fixed, server={}).trace.failures()[-1]
+    assert last.event == "Paused" and last.code == "RT0012" and last.code in PAGES["RDD601"]
+    assert "401 Unauthorized" in last.message
