@@ -1321,3 +1321,73 @@ def test_step_in_a_thread_cannot_use_a_sqlite_connection_of_the_loop(
         assert "SQLite objects created in a thread" in outcome.error
     else:
         assert outcome == promise
+@pytest.mark.parametrize("resumed", [True, False])
+def test_suspended_with_a_command_in_a_step_is_resumed_on_the_fixed_code(
+    lab: Lab, resumed: bool, tmp_path: Path
+) -> None:
+    """RDD103: at a new address; on the old one it fails when it wakes up."""
+    slug, target = "determinism/context-inside-run", "Cart/cart-1/add"
+    reserves = '    return await ctx.run_typed("reserve"'
+    waits = (
+        reserves,
+        f'    id, told = ctx.awakeable()\n    ctx.set("id", id)\n    await told\n{reserves}',
+    )
+    dont = changed(
+        tmp_path,
+        f"{slug}/dont",
+        waits,
+        ("cents = await price(item)", "cents = 420"),
+        ("@cart.handler()", "@cart.handler(inactivity_timeout=timedelta(seconds=0.5))"),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+    changed(tmp_path, f"{slug}/do", waits)
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "tea")
+        await until_status(in_proof, target, "suspended")
+        await in_proof.deploy("do")
+        (id,) = await in_proof.query("select value_utf8 from state where key = 'id'")
+        if resumed:
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+        assert not await in_proof.query(queries("RDD103")[0])
+        await in_proof.resolve_awakeable(json.loads(id["value_utf8"]), "told")
+        await until_status(in_proof, target, "completed" if resumed else "paused")
+        assert len(await in_proof.query(queries("RDD103")[0])) == (0 if resumed else 1)
+
+    trace = instead(lab, SNIPPETS / slug, fix, PLAIN, dont).trace
+    assert trace.effect_counts() == ({"POST /reservations": 1} if resumed else {})
+    assert {failure.code for failure in trace.failures()} == (set() if resumed else {"RT0016"})
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome"),
+    [("await ctx.get(item, type_hint=int)", "journal-mismatch"), ("ctx.key()", "holds")],
+)
+def test_what_a_step_only_reads_of_the_context(
+    lab: Lab, line: str, outcome: str, tmp_path: Path
+) -> None:
+    """RDD103: the state is asked for by a command, and the key is not."""
+    change = ("ctx.set(item, cents)", line)
+    snippet = changed(tmp_path, "determinism/context-inside-run/dont", change)
+    result = instead(lab, CHAPTER / "context-inside-run", add_tea, snippet=snippet)
+    assert result.outcome.kind == outcome
+
+
+def test_what_hangs_in_a_step_is_not_found_before_its_limits_and_can_be_killed(lab: Lab) -> None:
+    """RDD103."""
+    proof, target = load(CHAPTER / "context-inside-run"), "Cart/cart-1/add"
+    slept = "select id from sys_journal where entry_type = 'Notification: Sleep'"
+
+    async def kill(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "tea")
+        await in_proof.until_row(slept)
+        await in_proof.until_still(0.3)
+        assert [
+            row["status"] for row in await in_proof.query("select status from sys_invocation")
+        ] == ["running"]
+        assert not await in_proof.query(queries("RDD103")[0])
+        assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, proof.folder, kill, PLAIN, proof.snippet("sleep")).trace
+    assert trace.effect_counts() == {}
