@@ -1321,6 +1321,8 @@ def test_step_in_a_thread_cannot_use_a_sqlite_connection_of_the_loop(
         assert "SQLite objects created in a thread" in outcome.error
     else:
         assert outcome == promise
+
+
 @pytest.mark.parametrize("resumed", [True, False])
 def test_suspended_with_a_command_in_a_step_is_resumed_on_the_fixed_code(
     lab: Lab, resumed: bool, tmp_path: Path

@@ -1034,6 +1034,8 @@ def test_answer_of_a_private_service_is_given_to_who_knows_the_call(
     promise = Holds(["refunded order-1"])
     instead(lab, CHAPTER / "internal-service-public", ask, PLAIN, snippet, promise=promise)
     assert answers == ["refunded order-1"] * 2
+
+
 def test_order_that_began_with_the_flag_on_needs_it_on(lab: Lab, tmp_path: Path) -> None:
     """RDD606: the page's query finds it, and on a worker with the flag off it fails again."""
     proof = load(CHAPTER / "flag-read-in-flight")
