@@ -27,7 +27,6 @@ from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab
 from tests.fixes import (
-    PAGES,
     SNIPPETS,
     afterwards,
     as_on_lambda,
@@ -90,12 +89,11 @@ def test_what_sleeps_in_the_old_worker_charges_after_a_kill(lab: Lab, tmp_path: 
     instead(lab, CHAPTER / "sleep-not-durable", prove, PLAIN, snippet)
 
 
-def test_trip_that_is_suspended_with_a_failure_is_found_and_resumed(lab: Lab) -> None:
-    """RDD411: no registration wakes it; resumed on the fixed code, it cancels its other part."""
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_trip_that_is_suspended_is_found_and_resumed(lab: Lab, fails: str) -> None:
+    """RDD411: no registration wakes it, and no failure; resumed on the fix, it cancels its other part."""
     flight, room, target = "POST /flights", "POST /rooms", "Trips/plan"
-    (condition,) = re.findall(r"`(p\.status = .*?)`", PAGES["RDD411"], re.S)
-    (query,) = queries("RDD411")
-    suspended = f"{query.partition('WHERE')[0]}WHERE {condition}"
+    waiting = queries("RDD411")[0]
 
     async def prove(in_proof: LabInProof) -> None:
         asked = in_proof.outside.hold(flight, at_most=20.0)
@@ -104,23 +102,28 @@ def test_trip_that_is_suspended_with_a_failure_is_found_and_resumed(lab: Lab) ->
         await in_proof.until_effect(flight)
         await in_proof.until_result("Run ask")
         await until_status(in_proof, target, "suspended")
-        assert not await in_proof.query(suspended)
-        asked.set()
-        await in_proof.until_row(
+        await in_proof.deploy("do")
+        failed = (
             "select j.id from sys_journal j join sys_invocation i on i.id = j.id "
             f"where i.target = '{target}' and j.entry_json like '%sold out%'"
         )
-        await in_proof.deploy("do")
-        await in_proof.until_still(0.5)
-        (found,) = await in_proof.query(suspended)
-        assert found["target"] == "Trips/fly"
-        (trip,) = await in_proof.query(
-            f"select target, status from sys_invocation where id = '{found['trip']}'"
-        )
-        assert trip == {"target": target, "status": "suspended"}
+        if fails == "before":
+            asked.set()
+            await in_proof.until_row(failed)
+            await in_proof.until_still(0.3)
+        (found,) = await in_proof.query(waiting)
+        assert found["status"] == "suspended"
         assert await in_proof.operate("resume", target, deployment="latest") == 200
+        if fails == "after":
+            fixed = await deployment(in_proof, "Trips")
+            await in_proof.until_row(
+                f"select id from sys_invocation where id = '{found['id']}' "
+                f"and status = 'suspended' and pinned_deployment_id = '{fixed}'"
+            )
+            asked.set()
         assert (await planning)["message"] == "sold out"
         await in_proof.until_all_completed()
+        assert not await in_proof.query(waiting)
 
     trace = instead(lab, CHAPTER / "fan-out-ignores-failure", prove, REPLAY_EVERY_AWAIT).trace
     assert room not in trace.effect_counts()
@@ -1183,3 +1186,84 @@ def test_a_mix_up_that_was_noticed_gets_through_on_neither_code(lab: Lab) -> Non
     assert ["seat bob != seat ann" in message for message in told] == [True, True, False]
     assert "attempts to perform the following: 'call'" in told[2]
     assert trace.effect_counts() == {"POST /seats/ann": 2, "POST /seats/bob": 1}
+def test_failure_after_the_fix_wakes_no_trip_that_the_old_code_left_suspended(lab: Lab) -> None:
+    """RDD411: it waits for both parts, as it did."""
+    flight, target = "POST /flights", "Trips/plan"
+
+    async def prove(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold(flight, at_most=20.0)
+        in_proof.outside.fail(flight, times=1, status=409)
+        planning = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect(flight)
+        await in_proof.until_result("Run ask")
+        await until_status(in_proof, target, "suspended")
+        await in_proof.deploy("do")
+        asked.set()
+        await until_status(in_proof, "Trips/fly", "completed")
+        await in_proof.until_still(0.5)
+        (row,) = await in_proof.query(
+            f"select status from sys_invocation where target = '{target}'"
+        )
+        assert row["status"] == "suspended"
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await planning
+        await in_proof.until_all_completed()
+
+    instead(lab, CHAPTER / "fan-out-ignores-failure", prove, REPLAY_EVERY_AWAIT)
+
+
+def test_trip_that_runs_on_the_old_code_is_paused_and_resumed_on_the_fix(lab: Lab) -> None:
+    """RDD411: at a new URL; it knows of the failure, and waits."""
+    flight, target = "POST /flights", "Trips/plan"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(flight, times=1, status=409)
+        planning = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_result("Run ask")
+        await until_status(in_proof, "Trips/fly", "completed")
+        await in_proof.deploy("do")
+        await in_proof.until_still(0.3)
+        (found,) = await in_proof.query(queries("RDD411")[0])
+        assert found["status"] == "running"
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("pause", target) in (200, 202)
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await planning
+        await in_proof.until_all_completed()
+        ends = await in_proof.query("select target, completion_failure as end from sys_invocation")
+        assert {row["target"]: row["end"] for row in ends} == {
+            target: "[409] sold out",
+            "Trips/fly": "[409] sold out",
+            "Trips/stay": "[409] cancelled",
+        }
+
+    instead(lab, CHAPTER / "fan-out-ignores-failure", prove, PLAIN)
+
+
+def test_trip_that_is_cancelled_cancels_each_part_once(lab: Lab, tmp_path: Path) -> None:
+    """RDD411: a second cancel would break off what a part does to undo its work."""
+    begun, target = "POST /undone", "Trips/plan"
+    book = '    return await ctx.run_typed("book", post, path="rooms", body={"room": await free})\n'
+    undo = """    try:
+        return await free
+    except restate.TerminalError:
+        await ctx.run_typed("undo", post, path="undone", body={})
+        await ctx.run_typed("tell", post, path="told", body={})
+        raise
+"""
+    snippet = changed(tmp_path, "concurrency/fan-out-ignores-failure/do", (book, undo))
+
+    async def prove(in_proof: LabInProof) -> None:
+        undone = in_proof.outside.hold(begun, at_most=20.0)
+        planning = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_result("Run ask")
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_effect(begun)
+        await planning
+        await in_proof.until_still(0.3)
+        undone.set()
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "fan-out-ignores-failure", prove, PLAIN, snippet).trace
+    assert trace.effect_counts()["POST /told"] == 1

@@ -32,13 +32,13 @@ async def stay(ctx: restate.Context, guest: str) -> str:
 @trips.handler()
 async def plan(ctx: restate.Context, guest: str) -> list[str]:
     parts = [ctx.service_call(fly, guest), ctx.service_call(stay, guest)]
-    try:
-        async for part in restate.as_completed(*parts):
+    async for part in restate.as_completed(*parts):
+        try:
             await part
-    except restate.TerminalError:
-        for part in parts:
-            await part.cancel_invocation()
-        raise
+        except restate.TerminalError:
+            for each in parts:
+                await each.cancel_invocation()
+            raise
     return [await part for part in parts]
 
 
