@@ -836,3 +836,58 @@ def test_what_a_shared_handler_reads_of_a_change_under_way(
 
     state = run(lab, "context-type-lies", prove, snippet=snippet).trace.state
     assert [each.value for each in state] == ["on its way"]
+
+
+@pytest.mark.parametrize(
+    ("field", "config", "stored", "fits"),
+    [
+        ("city: str\n    zip: str", "", '{"street": "Mill Lane 1", "city": "Ely"}', False),
+        ("city: str\n    zip: str = ''", "", '{"street": "Mill Lane 1", "city": "Ely"}', True),
+        ("city: str = Field(alias='town')", "", "address", False),
+        ("city: str = Field(alias='town')", "validate_by_name=True", "address", True),
+    ],
+    ids=["no default", "default", "alias", "alias and name"],
+)
+def test_what_is_stored_has_to_fit_the_class(
+    lab: Lab, tmp_path: Path, field: str, config: str, stored: str, fits: bool
+) -> None:
+    """RDD209: else each attempt ends with a `ValidationError`; a dict took it."""
+    do = changed(
+        tmp_path,
+        "state/get-without-type-hint/do",
+        ("import BaseModel", "import BaseModel, ConfigDict, Field"),
+        ("city: str", f"{field}\n    model_config = ConfigDict({config})"),
+        ('ctx.set("address", address)', f'ctx.set("address", {stored})'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        moved = {"street": "Mill Lane 1", "city": "Ely", "town": "Ely", "zip": "CB7"}
+        await in_proof.call("Customers/ann/move", moved)
+        await in_proof.call("Customers/ann/label")
+        if not fits:
+            await until_status(in_proof, "Customers/ann/label", "paused")
+
+    trace = run(lab, "get-without-type-hint", prove, snippet=do).trace
+    assert trace.calls[-1].answer == ("ann, Ely" if fits else None)
+    assert has_failed_with(trace, "1 validation error for Address") == (not fits)
+
+
+def test_only_what_took_a_dict_for_a_model_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD209: what lacks an attribute of something else is no matter of the hint."""
+    answer = 'if address else "no address"'
+    dont = changed(tmp_path, "state/get-without-type-hint/dont", (f" {answer}", ""))
+    (query,) = queries("RDD209")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Customers/ann/move", {"street": "Mill Lane 1", "city": "Ely"})
+        for name in ("ann", "ben"):
+            await in_proof.call(f"Customers/{name}/label")
+        failed = await in_proof.query("select event_json from sys_journal_events")
+        assert any("'NoneType' object has no" in row["event_json"] for row in failed)
+        (found,) = await in_proof.query(query)
+        (ann,) = await in_proof.query(
+            "select id from sys_invocation where status = 'paused' and target_service_key = 'ann'"
+        )
+        assert found["id"] == ann["id"]
+
+    run(lab, "get-without-type-hint", prove, snippet=dont)
