@@ -1393,3 +1393,60 @@ def test_what_hangs_in_a_step_is_not_found_before_its_limits_and_can_be_killed(l
 
     trace = instead(lab, proof.folder, kill, PLAIN, proof.snippet("sleep")).trace
     assert trace.effect_counts() == {}
+LOOP = """    for item in sorted(unique):
+        await ctx.run_typed(f"reserve {item}", reserve, item=item)
+"""
+PACK = """@orders.handler()
+async def pack(ctx: restate.Context, items: list[str]) -> None:
+    pass
+
+
+app = """
+
+
+@pytest.mark.parametrize(
+    ("instead_of", "outcome"),
+    [
+        (LOOP.replace("(unique)", "(unique, key=len)"), "journal-mismatch"),
+        (LOOP.replace("(unique)", "(unique, key=lambda i: (len(i), i))"), "holds"),
+        ("    ctx.service_send(pack, list(unique))\n", "journal-mismatch"),
+        ("    ctx.service_send(pack, sorted(unique))\n", "holds"),
+    ],
+    ids=["key ties", "key doesn't tie", "list", "sorted list"],
+)
+def test_what_is_left_in_the_order_of_the_set(
+    lab: Lab, tmp_path: Path, instead_of: str, outcome: str
+) -> None:
+    """RDD111: what ties by a key, and a list that a call is given."""
+    snippet = changed(
+        tmp_path,
+        "determinism/unordered-iteration/do",
+        (LOOP, instead_of),
+        ("app = ", PACK),
+    )
+    rule = CHAPTER / "unordered-iteration"
+    reserved = {"POST /reservations": 4} if "for" in instead_of else {}
+    proof = load(rule)
+    result = instead(lab, rule, proof.prove, snippet=snippet, promise=Holds([4], reserved))
+    assert result.outcome.kind == outcome, result.outcome
+
+
+def test_order_goes_on_in_the_old_process_beside_the_fix(lab: Lab) -> None:
+    """RDD111: as long as it isn't restarted, its set comes in the same order."""
+    target = "Orders/fulfil"
+
+    async def prove(in_proof: LabInProof) -> None:
+        ordering = asyncio.create_task(load(CHAPTER / "unordered-iteration").prove(in_proof))
+        await until_status(in_proof, target, "suspended")
+        old = await deployment(in_proof, "Orders")
+        await in_proof.deploy("do")
+        await ordering
+        (row,) = await in_proof.query(
+            "select status, pinned_deployment_id as at from sys_invocation"
+        )
+        assert row == {"status": "completed", "at": old}
+
+    trace = instead(lab, CHAPTER / "unordered-iteration", prove, REPLAY_EVERY_AWAIT).trace
+    assert [call.answer for call in trace.calls] == [4]
+    assert trace.effect_counts() == {"POST /reservations": 4}
+    assert not trace.invocations[0].failures
