@@ -1267,3 +1267,17 @@ def test_trip_that_is_cancelled_cancels_each_part_once(lab: Lab, tmp_path: Path)
 
     trace = instead(lab, CHAPTER / "fan-out-ignores-failure", prove, PLAIN, snippet).trace
     assert trace.effect_counts()["POST /told"] == 1
+
+
+@pytest.mark.parametrize(("variant", "parts"), [("dont", ["Trips/stay"]), ("do", [])])
+def test_part_that_succeeded_for_a_trip_that_failed_is_found(
+    lab: Lab, variant: str, parts: list[str]
+) -> None:
+    """RDD411: the room, and not the flight that was sold out."""
+    found: list[object] = []
+
+    async def look(in_proof: LabInProof) -> None:
+        found.extend(row["target"] for row in await in_proof.query(queries("RDD411")[1]))
+
+    afterwards(lab, CHAPTER / "fan-out-ignores-failure", look, variant=variant)
+    assert found == parts

@@ -41,6 +41,7 @@ LOOKS_UP = {
     "RDD205",
     "RDD207",
     "RDD310",
+    "RDD411",
     "RDD603",
 }
 """Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart."""
