@@ -1186,6 +1186,8 @@ def test_a_mix_up_that_was_noticed_gets_through_on_neither_code(lab: Lab) -> Non
     assert ["seat bob != seat ann" in message for message in told] == [True, True, False]
     assert "attempts to perform the following: 'call'" in told[2]
     assert trace.effect_counts() == {"POST /seats/ann": 2, "POST /seats/bob": 1}
+
+
 def test_failure_after_the_fix_wakes_no_trip_that_the_old_code_left_suspended(lab: Lab) -> None:
     """RDD411: it waits for both parts, as it did."""
     flight, target = "POST /flights", "Trips/plan"

@@ -1393,6 +1393,8 @@ def test_what_hangs_in_a_step_is_not_found_before_its_limits_and_can_be_killed(l
 
     trace = instead(lab, proof.folder, kill, PLAIN, proof.snippet("sleep")).trace
     assert trace.effect_counts() == {}
+
+
 LOOP = """    for item in sorted(unique):
         await ctx.run_typed(f"reserve {item}", reserve, item=item)
 """
