@@ -1121,12 +1121,12 @@ def test_a_chain_does_not_get_the_key_that_its_caller_holds(
             await until_status(in_proof, "Gate/7/check_in", "pending")
             await in_proof.until_still(0.5)
             await until_status(in_proof, "Gate/7/check_in", "pending")
+            assert not in_proof.outside.ledger
             assert await in_proof.operate("kill", "Gate/7/check_in_all") == 200
         answer = await checking_in
         assert (answer == {"ann": "2A"}) == (chain == "of a service")
 
-    trace = instead(lab, CHAPTER / slug, prove, PLAIN, snippet).trace
-    assert len(trace.effects) == (0 if chain == "of the object" else 2)
+    instead(lab, CHAPTER / slug, prove, PLAIN, snippet)
 
 
 def test_a_new_deployment_does_not_keep_the_old_code_from_a_mix_up(lab: Lab) -> None:

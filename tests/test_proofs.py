@@ -41,10 +41,14 @@ LOOKS_UP = {
     "RDD205",
     "RDD207",
     "RDD310",
+    "RDD409",
     "RDD411",
+    "RDD506",
     "RDD603",
 }
-"""Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart."""
+"""Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart.
+
+It has a test of its own, in tests/test_fixes_*.py."""
 PATIENCE = 10.0  # seconds
 FOUND: dict[str, dict[str, list[int]]] = collections.defaultdict(dict)
 """How many rows each query of a rule's page found once the proof's calls were made, by snippet."""
