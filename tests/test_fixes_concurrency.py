@@ -1283,3 +1283,60 @@ def test_part_that_succeeded_for_a_trip_that_failed_is_found(
 
     afterwards(lab, CHAPTER / "fan-out-ignores-failure", look, variant=variant)
     assert found == parts
+
+
+def test_a_loser_whose_caller_has_left_the_tables_is_found(lab: Lab) -> None:
+    """RDD408: a day after its end, unless set otherwise; here it is purged. A call at work is not listed."""
+    (query,) = queries("RDD408")
+    found: list[list[object]] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        async def ask() -> None:
+            found.append([row["target"] for row in await in_proof.query(query)])
+
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_effect("POST /offers/red")
+        await in_proof.until_effect("POST /offers/blue")
+        asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
+        await ask()
+        await in_proof.resolve_awakeable(asked["POST /offers/red"], "ann")
+        await call
+        await until_status(in_proof, "Travel/home", "completed")
+        await ask()
+        assert await in_proof.operate("purge", "Travel/home") == 200
+        await in_proof.until_no_row("select id from sys_invocation where target = 'Travel/home'")
+        await ask()
+        await in_proof.resolve_awakeable(asked["POST /offers/blue"], "bob")
+        await in_proof.until_all_completed()
+
+    instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN)
+    assert found == [[], ["Travel/taxi"], ["Travel/taxi"]]
+
+
+def test_a_cancel_of_a_call_that_is_shared_ends_it_for_its_other_caller(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD408: both have called it with the same idempotency key."""
+    snippet = changed(
+        tmp_path,
+        "concurrency/loser-keeps-running/do",
+        ('ctx.service_call(taxi, "blue")', 'ctx.service_call(taxi, "blue", idempotency_key="b-1")'),
+    )
+    results = "select count(*) from sys_journal where entry_type = 'Notification: CallInvocationId'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        one = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_effect("POST /offers/red")
+        await in_proof.until_effect("POST /offers/blue")
+        two = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_effect("POST /offers/red", times=2)
+        await in_proof.until_row(f"{results} having count(*) = 4")
+        reds = [e.body["reply_to"] for e in in_proof.outside.ledger if e.effect.endswith("red")]
+        await in_proof.resolve_awakeable(reds[0], "ann")
+        assert await one == "red: ride-1"
+        assert (await two)["message"] == "cancelled"
+        await in_proof.resolve_awakeable(reds[1], "cid")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
+    assert trace.effect_counts()["POST /offers/blue"] == 1
