@@ -891,3 +891,52 @@ def test_only_what_took_a_dict_for_a_model_is_found(lab: Lab, tmp_path: Path) ->
         assert found["id"] == ann["id"]
 
     run(lab, "get-without-type-hint", prove, snippet=dont)
+
+
+def test_a_voucher_that_was_renewed_stays_valid_until_it_is_set_to_nought(lab: Lab) -> None:
+    """RDD208: the fixed code goes on from the 1 that the third redemption has written."""
+    (query,) = queries("RDD208")
+
+    async def prove(in_proof: LabInProof) -> None:
+        for voucher in ("v-1", "v-2"):
+            for _ in range(3):
+                await in_proof.call(f"Vouchers/{voucher}/redeem")
+        found = await in_proof.query(query)
+        assert sorted(str(row["target_service_key"]) for row in found) == ["v-1", "v-2"]
+        await in_proof.deploy("do")
+        owner, left = (list(json.dumps(value).encode()) for value in ("ann", 0))
+        for name, value, there in (("owner", owner, '"ann"'), ("left", left, "0")):
+            state = {"object_key": "v-2", "new_state": {name: value}}
+            await in_proof.admin("POST", "/services/Vouchers/state", state)
+            await in_proof.until_row(f"select key from state where value_utf8 = '{there}'")
+            held = await in_proof.query("select key from state where service_key = 'v-2'")
+            assert held == [{"key": name}]  # and nothing of what was there
+        for voucher in ("v-1", "v-2"):
+            await in_proof.call(f"Vouchers/{voucher}/redeem")
+
+    calls = run(lab, "default-hides-zero", prove).trace.calls
+    assert [call.answer for call in calls[-2:]] == ["redeemed, 0 left", "used up"]
+
+
+def test_another_handler_that_rightly_writes_over_a_zero_is_not_found(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD208: of the same object; its journal has the same read and a write."""
+    refill = (
+        "@vouchers.handler()\nasync def refill(ctx: restate.ObjectContext) -> None:\n"
+        '    left = await ctx.get("left", type_hint=int)\n    ctx.set("left", (left or 0) + 2)\n\n\napp ='
+    )
+    dont = changed(tmp_path, "state/default-hides-zero/dont", ("app =", refill))
+    (query,) = queries("RDD208")
+    found: list[list[dict[str, object]]] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for handler in ("redeem", "redeem", "refill"):
+            await in_proof.call(f"Vouchers/v-1/{handler}")
+        found.append(await in_proof.query(query))
+        found.append(await in_proof.query(query.replace("/redeem'", "/refill'")))
+
+    run(lab, "default-hides-zero", prove, snippet=dont)
+    redeemed, refilled = found
+    assert not redeemed
+    assert len(refilled) == 1
