@@ -1452,3 +1452,44 @@ def test_order_goes_on_in_the_old_process_beside_the_fix(lab: Lab) -> None:
     assert [call.answer for call in trace.calls] == [4]
     assert trace.effect_counts() == {"POST /reservations": 4}
     assert not trace.invocations[0].failures
+
+
+CHOSEN = '"".join(ctx.random().choices("abcdef", k=32))'
+
+
+@pytest.mark.parametrize(
+    ("unused", "outcome"), [("ctx.uuid()", "journal-mismatch"), (CHOSEN, "holds")]
+)
+def test_draw_that_stays_unused_is_the_one_that_was_there(
+    lab: Lab, unused: str, outcome: str, tmp_path: Path
+) -> None:
+    """RDD107: a token's 32 choices move those after it further than a `ctx.uuid()` does."""
+    slug = "ctx-uuid-as-secret"
+    mail = 'await ctx.run_typed("mail token", mail_token, email=email'
+    more = '\n    return await ctx.run_typed(f"note {ctx.uuid()}", lambda: "")'
+    dont = (f"return {mail}, token=token)", f"{mail}, token=token){more}")
+    do = (f"return {mail})", f"{unused}\n    {mail}){more}")
+    changed(tmp_path, f"determinism/{slug}/dont", ("str(ctx.uuid())", CHOSEN), dont)
+    changed(tmp_path, f"determinism/{slug}/do", do)
+    assert replaced(lab, slug, tmp_path, Holds([""], {"POST /emails": 1})) == outcome
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_stays_on_the_old_deployment_mails_the_token_that_the_id_tells(
+    lab: Lab, moved: bool
+) -> None:
+    """RDD107: though the fix is what was registered last."""
+    rule, target = CHAPTER / "ctx-uuid-as-secret", "Accounts/reset_password"
+    where = {"deployment": "latest"} if moved else {}
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=3)
+        await in_proof.call(target, "ada")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, **where) == 200
+        await in_proof.until_all_completed()
+        tokens = [received.body["token"] for received in in_proof.outside.ledger]
+        assert (tokens[-1] == tokens[0]) == (not moved)
+
+    instead(lab, rule, prove, PLAIN)
