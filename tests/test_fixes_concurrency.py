@@ -1299,6 +1299,7 @@ def test_a_loser_whose_caller_has_left_the_tables_is_found(lab: Lab) -> None:
         await in_proof.until_effect("POST /offers/blue")
         asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
         await ask()
+        await in_proof.deploy("do")  # the caller stays in the race on the old code
         await in_proof.resolve_awakeable(asked["POST /offers/red"], "ann")
         await call
         await until_status(in_proof, "Travel/home", "completed")
