@@ -9,6 +9,7 @@ import re
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from restate_guide import catalogue
@@ -19,6 +20,7 @@ from restate_guide.lab import (
     JournalMismatch,
     Result,
     RetriedUntilPaused,
+    Stimulus,
     crash_after_step,
     crash_before_journal,
     load,
@@ -1341,3 +1343,43 @@ def test_a_cancel_of_a_call_that_is_shared_ends_it_for_its_other_caller(
 
     trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
     assert trace.effect_counts()["POST /offers/blue"] == 1
+@pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=["running", "suspended"])
+def test_what_sleeps_on_the_old_code_is_found_and_moved(lab: Lab, stimulus: Stimulus) -> None:
+    """RDD406: by the query, which finds neither what mailed at once, nor what sleeps on the fixed code."""
+    target = "Reminders/remind"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=9)
+        await in_proof.call(target, time.time() - 60)
+        await until_status(in_proof, target, "paused")
+        in_proof.outside.fail("POST /emails", times=0)
+        due = time.time() + 6
+        await in_proof.call(f"{target}/send", due)
+        status = "running" if stimulus is PLAIN else "suspended"
+        sleeping = "select id from sys_journal where entry_type = 'Command: Sleep'"
+        await in_proof.until_row(sleeping)
+        await until_status(in_proof, target, status)
+        await in_proof.deploy("clamped")
+        always_sleeps = await deployment(in_proof, "Reminders")
+        await in_proof.deploy("do")
+        await in_proof.call(f"{target}/send", due)
+        await in_proof.until_row("select id from sys_journal where name = 'timestamp'")
+        (found,) = await in_proof.query(queries("RDD406")[0])
+        assert found["status"] == status
+        invocation = f"/invocations/{found['id']}"
+        if status == "running":
+            with pytest.raises(httpx.HTTPStatusError, match="409"):
+                await in_proof.admin("PATCH", f"{invocation}/resume?deployment={always_sleeps}")
+            await in_proof.admin("PATCH", f"{invocation}/pause")
+            paused = (
+                f"select id from sys_invocation where id = '{found['id']}' and status = 'paused'"
+            )
+            await in_proof.until_row(paused)
+        assert time.time() < due, "it has not been moved before the sleep is over"
+        await in_proof.admin("PATCH", f"{invocation}/resume?deployment={always_sleeps}")
+        completed = "select id from sys_invocation where status = 'completed'"
+        await in_proof.until_row(f"{completed} and id = '{found['id']}'")
+        await in_proof.until_effect("POST /emails", times=5)
+
+    trace = instead(lab, CHAPTER / "offset-by-hand", prove, stimulus).trace
+    assert "RT0016" not in {failure.code for failure in trace.failures()}
