@@ -1611,3 +1611,40 @@ def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Pat
 
     trace = instead(lab, SNIPPETS / slug, pack, PLAIN, dont).trace
     assert trace.effect_counts() == {"POST /weights": 1, "POST /labels": 1}
+
+
+@pytest.mark.parametrize(
+    ("stimulus", "status", "opened"), [(PLAIN, "running", 1), (REPLAY_EVERY_AWAIT, "suspended", 0)]
+)
+def test_count_that_is_paused_to_be_moved_opens_the_shop(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus, status: str, opened: int
+) -> None:
+    """RDD508: one that is suspended is resumed on the fixed code without a pause, and without that."""
+    rule, target = "errors/finally-runs-on-suspension", "Shops/7/take_stock"
+    snippet = changed(tmp_path, f"{rule}/dont", ("seconds=0.3", "seconds=5"))
+    changed(tmp_path, f"{rule}/do")
+    moved: list[int] = []
+
+    async def move(in_proof: LabInProof) -> None:
+        def openings() -> int:
+            return sum(each.effect == "POST /openings" for each in in_proof.outside.ledger)
+
+        await in_proof.call(f"{target}/send")
+        await in_proof.until_row(ASLEEP)
+        await until_status(in_proof, target, status)
+        await in_proof.deploy("do")
+        before = openings()
+        if status == "running":
+            assert await in_proof.operate("resume", target, deployment="latest") == 409
+            assert await in_proof.operate("pause", target) in (200, 202)
+            await until_status(in_proof, target, "paused")
+            await in_proof.until_effect("POST /openings")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_result("Run close")
+        moved.append(openings() - before)
+        await in_proof.until_all_completed()
+        moved.append(openings() - before)
+
+    trace = instead(lab, SNIPPETS / rule, move, stimulus, snippet).trace
+    assert moved == [opened, opened + 1], "and the fixed code opens the shop, too"
+    assert not [failure for failure in trace.failures() if failure.code]
