@@ -1493,3 +1493,36 @@ def test_what_stays_on_the_old_deployment_mails_the_token_that_the_id_tells(
         assert (tokens[-1] == tokens[0]) == (not moved)
 
     instead(lab, rule, prove, PLAIN)
+def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD112: after its worker was restarted, it is found, and the fixed code doesn't help it."""
+    target, slug = "Billing/bill", "determinism/global-decides-a-step"
+    filled = ("taxes: dict[str, int] = {}", 'taxes: dict[str, int] = {"DE": 19}')
+    changed(tmp_path, f"{slug}/dont", filled).rename(tmp_path / "full.py")
+    dont = changed(tmp_path, f"{slug}/dont")
+    changed(tmp_path, f"{slug}/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /taxes/DE"] = {"percent": 19}
+        await in_proof.call(target, "DE")
+        in_proof.outside.fail("POST /invoices", times=3)
+        await in_proof.call(target, "DE")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("full")
+        full = await deployment(in_proof, "Billing")
+        for times, snippet in enumerate(("dont", "do"), 1):
+            await in_proof.deploy(snippet)
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+            await in_proof.until_row(
+                "select count(*) from sys_journal_events where event_type = 'Paused' "
+                f"and event_json like '%RT0016%' having count(*) = {times}"
+            )
+        (found,) = await in_proof.query(queries("RDD112")[0])
+        assert found["name"] == "send invoice"
+        assert await in_proof.operate("resume", target, deployment=full) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / slug, prove, PLAIN, dont).trace
+    assert [invocation.status for invocation in trace.invocations] == ["completed"] * 2
+    assert trace.effect_counts()["POST /invoices"] == 2
