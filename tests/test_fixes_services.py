@@ -607,3 +607,66 @@ def test_the_event_names_the_type_of_what_was_awaited(lab: Lab, tmp_path: Path) 
 
     instead(lab, CHAPTER / "sync-handler", look, snippet=dont)
     assert found == {("Shop/delivered", "str"), ("Shop/lost", "NoneType")}
+
+
+DECIDES_ANEW = """    try:
+        return await ctx.run_typed("act", act, reader=reader, key=key)
+    except restate.TerminalError as error:
+        if error.message != "taken":
+            raise
+        return await ctx.run_typed("act", note_down, reader=reader, key=key)
+"""
+REFUSED = """    if response.status_code == 409:
+        raise restate.TerminalError("taken")
+"""
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_book_that_somebody_else_took_meanwhile(lab: Lab, tmp_path: Path, anew: bool) -> None:
+    """RDD705: the do asks for it until it is paused; after a terminal error a handler decides anew."""
+    proof = load(CHAPTER / "control-in-the-data-plane")
+    lent = "PUT /books/dune"
+    puts = '    response = httpx.put(f"{API_URL}/books/dune", json=reader, headers=headers)\n'
+    acts = '    return await ctx.run_typed("act", act, reader=reader, key=key)\n'
+    changes = ((puts, puts + REFUSED), (acts, DECIDES_ANEW)) if anew else ()
+    snippet = changed(tmp_path, f"services/{proof.folder.name}/do", *changes)
+
+    async def taken(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(lent, times=9, status=409)
+        await proof.prove(in_proof)
+
+    trace = instead(lab, proof.folder, taken, PLAIN, snippet).trace
+    assert trace.calls[0].answer == ("you are on the list" if anew else None)
+    assert trace.invocations[0].status == ("completed" if anew else "paused")
+    assert trace.effect_counts().get("POST /waiting", 0) == anew
+
+
+@pytest.mark.parametrize("action", ["resume", "kill"])
+def test_paused_before_it_decides_anew(lab: Lab, tmp_path: Path, action: str) -> None:
+    """RDD705: on the old code; the reader has the book, so it is killed, and isn't noted down."""
+    proof = load(CHAPTER / "control-in-the-data-plane")
+    lent, target = "PUT /books/dune", "Library/borrow"
+    lends = 'put(f"{API_URL}/books/dune", json=reader, headers=headers'
+    pause = "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(seconds=9))"
+    snippet = changed(
+        tmp_path,
+        f"services/{proof.folder.name}/dont",
+        (lends, f"{lends}, timeout=httpx.Timeout(30, read=0.5)"),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('restate.Service("Library")', f'restate.Service("Library", {pause})'),
+    )
+
+    async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /books/dune"] = "free"
+        answered = in_proof.outside.hold(lent, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "backing-off")
+        answered.set()
+        assert await in_proof.operate("pause", target) in (200, 202)
+        await until_status(in_proof, target, "paused")
+        assert in_proof.outside.answers["GET /books/dune"] == "ann"
+        assert await in_proof.operate(action, target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, proof.folder, look, PLAIN, snippet).trace
+    assert trace.effect_counts().get("POST /waiting", 0) == (action == "resume")
