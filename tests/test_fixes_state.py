@@ -940,3 +940,59 @@ def test_another_handler_that_rightly_writes_over_a_zero_is_not_found(
     redeemed, refilled = found
     assert not redeemed
     assert len(refilled) == 1
+def test_state_put_in_by_hand_replaces_what_the_key_had(lab: Lab, tmp_path: Path) -> None:
+    """RDD210: all of it, also what stands under another name; the query finds such an object too."""
+    books = "    booked = BOOKED.get(ctx.key(), [])\n"
+    room = f'{books}    ctx.set("room", 7)\n'
+    snippet = changed(tmp_path, "state/module-variable-as-state/dont", (books, room))
+    found: list[list[dict[str, object]]] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Workshops/yoga/book", "ann")
+        assert await in_proof.query("select key from state") == [{"key": "room"}]
+        found.append(await in_proof.query(queries("RDD210")[0]))
+        state = {"object_key": "yoga", "new_state": {"booked": list(b'["ann"]')}}
+        await in_proof.admin("POST", "/services/Workshops/state", state)
+        await in_proof.until_row("select key from state where key = 'booked'")
+        assert await in_proof.query("select key from state") == [{"key": "booked"}]
+        found.append(await in_proof.query(queries("RDD210")[0]))
+
+    run(lab, "module-variable-as-state", prove, snippet=snippet)
+    assert found == [[{"target_service_key": "yoga"}], []]
+
+
+def test_state_put_in_by_hand_waits_for_what_is_under_way(lab: Lab) -> None:
+    """RDD210: and replaces what that has written; so nothing may be under way."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        booking = asyncio.create_task(in_proof.call("Workshops/yoga/book", "bob"))
+        await in_proof.until_effect("POST /emails")
+        state = {"object_key": "yoga", "new_state": {"booked": list(b'["ann"]')}}
+        await in_proof.admin("POST", "/services/Workshops/state", state)
+        values = "select value_utf8 as names from state"
+        assert await in_proof.query(values) == [{"names": '["bob"]'}]
+        mailed.set()
+        assert await booking == "booked"
+        await in_proof.until_row(f"{values} where value_utf8 = '[\"ann\"]'")
+
+    rule = CHAPTER / "module-variable-as-state"
+    run(lab, rule.name, prove, snippet=rule / "do.py")
+
+
+def test_booking_that_is_cancelled_while_it_mails_keeps_its_place(lab: Lab) -> None:
+    """RDD210: what the handler has set stays, though the caller gets an error."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        booking = asyncio.create_task(in_proof.call("Workshops/yoga/book", "ann"))
+        await in_proof.until_effect("POST /emails")
+        assert await in_proof.operate("cancel", "Workshops/yoga/book") == 202
+        assert (await booking)["message"] == "cancelled"
+        mailed.set()
+        assert await in_proof.query("select value_utf8 as names from state") == [
+            {"names": '["ann"]'}
+        ]
+
+    rule = CHAPTER / "module-variable-as-state"
+    run(lab, rule.name, prove, snippet=rule / "do.py")
