@@ -2064,3 +2064,26 @@ app = restate.app([accounts, shop])"""
     outcome = instead(lab, SNIPPETS / slug, prove, stimulus, snippet, folder=tmp_path).outcome
     assert isinstance(outcome, JournalMismatch)
     assert (outcome.was, outcome.now, outcome.code) == ("headers ", "headers x-user: ann", "RT0016")
+
+
+@WAITING_OR_GONE
+def test_a_shared_handler_answers_while_the_key_waits_for_itself(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus
+) -> None:
+    """RDD304: only exclusive calls stand in the queue."""
+    app = "app = restate.app([cart])"
+    look = (
+        '@cart.handler(kind="shared")\nasync def look(ctx: restate.ObjectSharedContext)'
+        f' -> list[str]:\n    return await ctx.get("items", type_hint=list[str]) or []\n\n\n{app}'
+    )
+    dont = changed(tmp_path, "communication/self-call-same-key/dont", (app, look))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Cart/ann/put", "pot")
+        await in_proof.call("Cart/ann/check_out/send")
+        await until_stuck(in_proof, "Cart/ann/check_out", "Cart/ann/empty", stimulus)
+        await in_proof.call("Cart/ann/put/send", "pan")
+        assert await in_proof.call("Cart/ann/look") == ["pot"]
+        await until_status(in_proof, "Cart/ann/put", "pending")
+
+    instead(lab, CHAPTER / "self-call-same-key", prove, stimulus, dont)
