@@ -24,7 +24,16 @@ from restate_guide.lab import (
 from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import SNIPPETS, afterwards, changed, in_place, instead, queries, resume_on
+from tests.fixes import (
+    SNIPPETS,
+    afterwards,
+    changed,
+    in_place,
+    instead,
+    queries,
+    resume_on,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "data"
 
@@ -57,12 +66,25 @@ def test_cancel_ends_a_step_that_never_gets_through(lab: Lab) -> None:
 DAY = "    day: date\n"
 BUILT = "return Pickup(day="
 LABEL = ((DAY, f"{DAY}    label: bytes\n"), (BUILT, 'return Pickup(label=b"\\xff", day='))
+RATE = ((DAY, f"{DAY}    rate: float\n"), (BUILT, 'return Pickup(rate=float("nan"), day='))
+PIN = ((DAY, f"{DAY}    pin: SecretStr\n"), (BUILT, 'return Pickup(pin=SecretStr("1"), day='))
+OPEN = (
+    (DAY, f"{DAY}    note: Any\n"),
+    (BUILT, "return Pickup(note=object(), day="),
+    ("import date\n", "import date\nfrom typing import Any\n"),
+)
+BY_ROW = (
+    ("-> Pickup:", "-> dict[tuple[int, int], str]:"),
+    ("return Pickup(day=", "return {(1, 2): "),
+    ('["day"])', '["day"]}'),
+)
 ALIAS = ((DAY, '    day: date = Field(alias="on")\n'), (BUILT, "return Pickup(on="))
 LOST = "class Lost(BaseModel):\n    why: str\n\n\ndef order_courier("
 UNION = (("def order_courier(", LOST), ("-> Pickup:", "-> Pickup | Lost:"))
 BY_NAME = '    model_config = {"validate_by_name": True}\n'
 BY_ALIAS = '    model_config = {"serialize_by_alias": True}\n'
 BASE64 = '    model_config = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}\n'
+STRINGS = '    model_config = {"ser_json_inf_nan": "strings"}\n'
 NAMED = "class Pickup(BaseModel):\n"
 
 
@@ -72,9 +94,12 @@ NAMED = "class Pickup(BaseModel):\n"
     [
         (LABEL, "invalid utf-8 sequence", 3, 1),
         (UNION, "Object of type Pickup is not JSON serializable", 3, 1),
+        (OPEN, "Unable to serialize unknown type", 3, 1),
+        (BY_ROW, "keys must be str, int, float, bool or None, not tuple", 3, 1),
         (ALIAS, "on\n  Field required", 1, 0),
+        (RATE, "rate\n  Input should be a valid number", 1, 0),
     ],
-    ids=["bytes", "union", "alias"],
+    ids=["bytes", "union", "any", "keys", "alias", "nan"],
 )
 def test_step_with_a_model_acts_and_does_not_get_through(
     lab: Lab,
@@ -84,7 +109,7 @@ def test_step_with_a_model_acts_and_does_not_get_through(
     ordered: int,
     found: int,
 ) -> None:
-    """RDD801: bytes that aren't UTF-8 and a union aren't written; what has an alias isn't read."""
+    """RDD801: these aren't written, what has an alias and `nan` aren't read; the query finds the first."""
     proof = load(CHAPTER / "result-not-serializable")
     imported = ("import BaseModel", "import BaseModel, Field")
     step = changed(tmp_path, "data/result-not-serializable/do", imported, *changes)
@@ -102,15 +127,20 @@ def test_step_with_a_model_acts_and_does_not_get_through(
 @pytest.mark.server
 @pytest.mark.parametrize(
     ("changes", "config", "got"),
-    [(LABEL, BASE64, ", label=b'\\xff'"), (ALIAS, BY_NAME, "")],
-    ids=["bytes", "alias"],
+    [
+        (LABEL, BASE64, ", label=b'\\xff'"),
+        (ALIAS, BY_NAME, ""),
+        (RATE, STRINGS, ", rate=nan"),
+        (PIN, "", ", pin=SecretStr('**********')"),
+    ],
+    ids=["bytes", "alias", "nan", "secret"],
 )
 def test_step_with_a_model_that_is_configured_gets_through(
     lab: Lab, tmp_path: Path, changes: tuple[tuple[str, str], ...], config: str, got: str
 ) -> None:
-    """RDD801: `ser_json_bytes` and `val_json_bytes`, `validate_by_name`."""
+    """RDD801: `ser_json_bytes` and `val_json_bytes`, `validate_by_name`; a secret comes back as stars."""
     rule = CHAPTER / "result-not-serializable"
-    imported = ("import BaseModel", "import BaseModel, Field")
+    imported = ("import BaseModel", "import BaseModel, Field, SecretStr")
     told = ('f"on {pickup.day:%A}"', "repr(pickup)")
     configured = (NAMED, NAMED + config)
     names = (imported, told, configured, *changes)
@@ -515,3 +545,31 @@ def test_what_goes_on_after_the_failure_meets_a_mismatch_in_place(
         assert (outcome.was, outcome.now) == ("name note", "name ask north")
     else:
         assert outcome == proof.symptom
+
+
+@pytest.mark.server
+def test_what_is_under_way_on_the_old_deployment_gets_there_later(lab: Lab, tmp_path: Path) -> None:
+    """RDD801: the query finds it then, and it ends on the fixed code."""
+    step = "    pickup = await ctx.run_typed("
+    weigh = 'lambda: httpx.post(f"{API_URL}/weights").text'
+    weighs = (step, f'    await ctx.run_typed("weigh", {weigh})\n{step}')
+    dont, _ = (
+        changed(tmp_path, f"data/result-not-serializable/{each}", weighs) for each in ("dont", "do")
+    )
+
+    async def later(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["POST /pickups"] = {"day": "2030-05-04"}
+        weighed = in_proof.outside.hold("POST /weights", at_most=20.0)
+        sent = await in_proof.call("Parcels/collect/send", "p-1")
+        await in_proof.until_effect("POST /weights")
+        await in_proof.deploy("do")
+        assert await in_proof.query(queries("RDD801")[0]) == []
+        weighed.set()
+        await until_status(in_proof, "Parcels/collect", "paused")
+        assert await in_proof.query(queries("RDD801")[0]) == [{"id": sent["invocationId"]}]
+        assert await in_proof.operate("resume", "Parcels/collect", deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "result-not-serializable", later, PLAIN, dont).trace
+    assert trace.invocations[0].result == "on Saturday"
+    assert trace.effect_counts() == {"POST /weights": 1, "POST /pickups": 4}
