@@ -1526,3 +1526,71 @@ def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
     trace = instead(lab, SNIPPETS / slug, prove, PLAIN, dont).trace
     assert [invocation.status for invocation in trace.invocations] == ["completed"] * 2
     assert trace.effect_counts()["POST /invoices"] == 2
+def test_step_whose_wait_was_cancelled_has_acted(lab: Lab, tmp_path: Path) -> None:
+    """RDD114: where the handler goes on after the cancellation, the page's query finds it."""
+    (query,) = queries("RDD114")
+    charging = '    return await ctx.run_typed("charge", charge, seat=seat)\n'
+    kept = f'    try:\n    {charging}    except restate.TerminalError:\n        return "reserved"\n'
+    snippet = changed(tmp_path, "determinism/step-not-awaited/do", (charging, kept))
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        selling = asyncio.create_task(in_proof.call("Tickets/sell", "seat-7"))
+        await in_proof.until_effect("POST /charges")
+        assert await in_proof.operate("cancel", "Tickets/sell") == 202
+        assert await selling == "reserved"
+        assert len(await in_proof.query(query)) == 1
+        charged.set()
+
+    trace = instead(lab, CHAPTER / "step-not-awaited", prove, snippet=snippet).trace
+    assert trace.effect_counts() == {"POST /reservations": 1, "POST /charges": 1}
+
+
+@pytest.mark.parametrize("where", ["last", "on Lambda"])
+def test_left_out_step_is_found_wherever_it_stands(lab: Lab, tmp_path: Path, where: str) -> None:
+    """RDD114: with nothing awaited after it, and where each answer comes as a whole."""
+    (query,) = queries("RDD114")
+    reserve = '    ctx.run_typed("reserve", reserve, seat=seat)\n'
+    charging = '    return await ctx.run_typed("charge", charge, seat=seat)\n'
+    last = charging.replace("return", "charged =") + reserve + "    return charged\n"
+    changes = {"last": (reserve + charging, last), "on Lambda": as_on_lambda("tickets")}
+    snippet = changed(tmp_path, "determinism/step-not-awaited/dont", changes[where])
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Tickets/sell", "seat-7") == "charge-1"
+        assert len(await in_proof.query(query)) == 1
+
+    stimulus = dataclasses.replace(PLAIN, request_response=where == "on Lambda")
+    trace = instead(lab, CHAPTER / "step-not-awaited", prove, stimulus, snippet).trace
+    assert trace.effect_counts() == {"POST /charges": 1}
+
+
+def test_what_has_begun_ends_without_the_step(lab: Lab, tmp_path: Path) -> None:
+    """RDD114: on the old deployment; whoever has not got so far is done right on the new one."""
+    (query,) = queries("RDD114")
+    ask = 'lambda: httpx.get(f"{API_URL}/seats").text'
+    reserve = 'ctx.run_typed("reserve", '
+    change = (
+        'await ctx.run_typed("reserve", ',
+        f'await ctx.run_typed("look", {ask})\n    await {reserve}',
+    )
+    changed(tmp_path, "determinism/step-not-awaited/do", change)
+    change = (f"    {reserve}", f'    await ctx.run_typed("look", {ask})\n    {reserve}')
+    dont = changed(tmp_path, "determinism/step-not-awaited/dont", change)
+
+    async def prove(in_proof: LabInProof) -> None:
+        looked = in_proof.outside.hold("GET /seats", at_most=20.0)
+        selling = asyncio.create_task(in_proof.call("Tickets/sell", "seat-7"))
+        await in_proof.until_effect("GET /seats")
+        await in_proof.deploy("do")
+        looked.set()
+        assert await selling == "charge-1"
+        (found,) = await in_proof.query(query)
+        assert found["target"] == "Tickets/sell"
+        await in_proof.call("Tickets/sell", "seat-8")
+        assert len(await in_proof.query(query)) == 1
+
+    trace = instead(lab, CHAPTER / "step-not-awaited", prove, snippet=dont).trace
+    assert [each.body["seat"] for each in trace.effects if each.effect == "POST /reservations"] == [
+        "seat-8"
+    ]
