@@ -1648,3 +1648,66 @@ def test_count_that_is_paused_to_be_moved_opens_the_shop(
     trace = instead(lab, SNIPPETS / rule, move, stimulus, snippet).trace
     assert moved == [opened, opened + 1], "and the fixed code opens the shop, too"
     assert not [failure for failure in trace.failures() if failure.code]
+@pytest.mark.parametrize(("successor", "kind"), [("dont", "call-failed"), ("do", "holds")])
+def test_the_fix_in_place_reaches_what_has_not_failed_yet(
+    lab: Lab, tmp_path: Path, successor: str, kind: str
+) -> None:
+    """RDD502: a worker with the fixed code takes over before the bank is asked."""
+    slug = "transient-made-terminal"
+    step = "    return 40 * await ctx.run_typed("
+    menu = 'lambda: httpx.get(f"{API_URL}/menu").text'
+    looks = (step, f'    await ctx.run_typed("menu", {menu})\n{step}')
+    dont, _ = (changed(tmp_path, f"errors/{slug}/{each}", looks) for each in ("dont", "do"))
+    stimulus = dataclasses.replace(crash_after_step("menu"), successor=successor)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / slug).prove(in_proof)
+
+    result = instead(lab, CHAPTER / slug, prove, stimulus, dont)
+    assert result.outcome.kind == kind, result.outcome
+    assert [each.effect for each in result.trace.effects].count("GET /menu") == 1
+
+
+def test_a_workflow_that_failed_is_not_started_again(lab: Lab, tmp_path: Path) -> None:
+    """RDD502: the server refuses it, with or without a deployment."""
+    dont = changed(
+        tmp_path,
+        "errors/transient-made-terminal/dont",
+        ('restate.Service("Quotes")', 'restate.Workflow("Quotes")'),
+        ("@quotes.handler()", "@quotes.main()"),
+        ("price(ctx: restate.Context,", "price(ctx: restate.WorkflowContext,"),
+    )
+    target = "Quotes/offer-1/price"
+
+    async def again(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /rates/usd", times=1)
+        await in_proof.call(target, "usd")
+        (found,) = await in_proof.query(queries("RDD502")[0])
+        assert found["target"] == target
+        assert await in_proof.operate("restart-as-new", target) == 422
+        assert await in_proof.operate("restart-as-new", target, deployment="latest") == 422
+
+    instead(lab, CHAPTER / "transient-made-terminal", again, snippet=dont)
+
+
+@pytest.mark.parametrize("limit", ["max_duration=timedelta(seconds=0.1)", "max_attempts=1"])
+def test_a_limit_breaks_off_no_try(lab: Lab, tmp_path: Path, limit: str) -> None:
+    """RDD502: the bank answers late, and its answer counts."""
+    limited = changed(
+        tmp_path,
+        "errors/transient-made-terminal/do",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('"rate", rate, ', f'"rate", rate, restate.RunOptions({limit}), '),
+    )
+
+    async def late(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /rates/usd"] = 1.25
+        answer = in_proof.outside.hold("GET /rates/usd", at_most=20.0)
+        asking = asyncio.create_task(in_proof.call("Quotes/price", "usd"))
+        await in_proof.until_effect("GET /rates/usd")
+        await in_proof.until_still(0.4)
+        answer.set()
+        assert await asking == 50.0
+
+    trace = instead(lab, CHAPTER / "transient-made-terminal", late, snippet=limited).trace
+    assert [each.effect for each in trace.effects] == ["GET /rates/usd"]
