@@ -670,3 +670,103 @@ def test_paused_before_it_decides_anew(lab: Lab, tmp_path: Path, action: str) ->
 
     trace = instead(lab, proof.folder, look, PLAIN, snippet).trace
     assert trace.effect_counts().get("POST /waiting", 0) == (action == "resume")
+def test_of_a_refused_call_and_its_caller_both_are_listed(lab: Lab, tmp_path: Path) -> None:
+    """RDD702: only the caller is called again, under another key, and gets the first run's result."""
+    app = "app = restate.app([shop, account])"
+    order = f"""@shop.handler()
+async def order(ctx: restate.Context, customer: str) -> str:
+    return await ctx.service_call(sign_up, arg=customer)
+
+
+{app}"""
+    dont, _ = (
+        changed(tmp_path, f"services/workflow-run-twice/{each}", (app, order))
+        for each in ("dont", "do")
+    )
+
+    async def again(in_proof: LabInProof) -> None:
+        (query,) = queries("RDD702")
+        await in_proof.call("Shop/sign_up", "ann")
+        await in_proof.call("Shop/order", "ann", idempotency_key="first")
+        found = {row["target"] for row in await in_proof.query(query)}
+        assert found == {"Shop/order", "Shop/sign_up"}
+        await in_proof.deploy("do")
+        await in_proof.call("Shop/order", "ann", idempotency_key="first")
+        await in_proof.call("Shop/order", "ann", idempotency_key="second")
+
+    trace = instead(lab, CHAPTER / "workflow-run-twice", again, snippet=dont).trace
+    assert [call.status for call in trace.calls] == [200, 409, 409, 200]
+    assert trace.calls[-1].answer == "account-1"
+    assert trace.effect_counts() == {"POST /accounts": 1}
+
+
+@pytest.mark.parametrize(("kept", "accounts"), [(True, 1), (False, 2)])
+def test_whoever_was_refused_calls_again_while_the_run_is_kept(
+    lab: Lab, tmp_path: Path, kept: bool, accounts: int
+) -> None:
+    """RDD702: a refused caller is listed longer than the run, which is made once more then."""
+    (query,) = queries("RDD702")
+    shortly = "@account.main(workflow_retention=timedelta(seconds=1))"
+    changes = [
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ("@account.main()", shortly),
+    ]
+    for each in ("do", "dont"):
+        changed(tmp_path, f"services/workflow-run-twice/{each}", *([] if kept else changes))
+
+    async def again(in_proof: LabInProof) -> None:
+        await load(CHAPTER / "workflow-run-twice").prove(in_proof)
+        if not kept:
+            await in_proof.until_no_row(
+                "select id from sys_invocation where target = 'Account/ann/run'"
+            )
+        await in_proof.deploy("do")
+        assert len(await in_proof.query(query)) == 1
+        await in_proof.call("Shop/sign_up", "ann")
+
+    rule = CHAPTER / "workflow-run-twice"
+    server = {} if kept else {"RESTATE_WORKER__CLEANUP_INTERVAL": "1000ms"}
+    trace = instead(lab, rule, again, snippet=tmp_path / "dont.py", server=server).trace
+    assert trace.calls[-1].answer == f"account-{accounts}"
+    assert trace.effect_counts() == {"POST /accounts": accounts}
+
+
+def test_a_run_that_failed_is_what_the_next_one_attaches_to(lab: Lab, tmp_path: Path) -> None:
+    """RDD702: a send starts none in its place."""
+    opening = '    response = httpx.post(f"{API_URL}/accounts", json={"customer": customer})\n'
+    refused = (
+        f'{opening}    if response.status_code == 403:\n        raise restate.TerminalError("no")\n'
+    )
+    do = changed(tmp_path, "services/workflow-run-twice/do", (opening, refused))
+
+    async def twice(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /accounts", times=1, status=403)
+        await load(CHAPTER / "workflow-run-twice").prove(in_proof)
+
+    trace = instead(lab, CHAPTER / "workflow-run-twice", twice, snippet=do).trace
+    assert [(call.status, call.answer["message"]) for call in trace.calls] == [(500, "no")] * 2
+    assert len(trace.effects) == 1
+
+
+@pytest.mark.parametrize(("variant", "end"), [("dont", "failure"), ("do", "success")])
+def test_cancel_of_the_caller_reaches_the_workflow_through_a_call_only(
+    lab: Lab, variant: str, end: str
+) -> None:
+    """RDD702: sent, it goes on."""
+
+    async def cancel(in_proof: LabInProof) -> None:
+        opened = in_proof.outside.hold("POST /accounts", at_most=20.0)
+        signing = asyncio.create_task(in_proof.call("Shop/sign_up", "ann"))
+        await in_proof.until_effect("POST /accounts")
+        assert await in_proof.operate("cancel", "Shop/sign_up") == 202
+        await until_status(in_proof, "Shop/sign_up", "completed")
+        opened.set()
+        await signing
+        await in_proof.until_all_completed()
+        (row,) = await in_proof.query(
+            "select completion_result from sys_invocation where target = 'Account/ann/run'"
+        )
+        assert row["completion_result"] == end
+
+    rule = CHAPTER / "workflow-run-twice"
+    instead(lab, rule, cancel, snippet=rule / f"{variant}.py")
