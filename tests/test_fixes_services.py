@@ -706,7 +706,7 @@ def test_whoever_was_refused_calls_again_while_the_run_is_kept(
 ) -> None:
     """RDD702: a refused caller is listed longer than the run, which is made once more then."""
     (query,) = queries("RDD702")
-    shortly = "@account.main(workflow_retention=timedelta(seconds=1))"
+    shortly = "@account.main(workflow_retention=timedelta(seconds=3))"
     changes = [
         ("import os\n", "import os\nfrom datetime import timedelta\n"),
         ("@account.main()", shortly),
