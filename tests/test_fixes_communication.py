@@ -2087,3 +2087,26 @@ def test_a_shared_handler_answers_while_the_key_waits_for_itself(
         await until_status(in_proof, "Cart/ann/put", "pending")
 
     instead(lab, CHAPTER / "self-call-same-key", prove, stimulus, dont)
+def test_a_workflow_before_the_wait_gets_to_it_on_the_old_code(lab: Lab) -> None:
+    """RDD314: so the page's query finds it only later, on another deployment than the newest."""
+    [waiting] = queries("RDD314")
+
+    async def prove(in_proof: LabInProof) -> None:
+        kept = in_proof.outside.hold("PUT /rooms/12", at_most=20.0)
+        await in_proof.call("Booking/b-1/run/send", "12")
+        await in_proof.until_effect("PUT /rooms/12")
+        old = await deployment(in_proof, "Booking")
+        await in_proof.deploy("do")
+        assert not await in_proof.query(waiting)
+        kept.set()
+        await in_proof.until_row(waiting)
+        [found] = await in_proof.query(waiting)
+        assert (found["status"], found["pinned_deployment_id"]) == ("running", old)
+        assert await in_proof.operate("pause", "Booking/b-1/run") == 202
+        await until_status(in_proof, "Booking/b-1/run", "paused")
+        assert await in_proof.operate("resume", "Booking/b-1/run", deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    rule = CHAPTER / "wait-without-a-limit"
+    trace = instead(lab, rule, prove, PLAIN, promise=Holds(answers=[])).trace
+    assert trace.invocations[0].result == "room 12 was not confirmed"
