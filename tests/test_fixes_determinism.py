@@ -1594,3 +1594,35 @@ def test_what_has_begun_ends_without_the_step(lab: Lab, tmp_path: Path) -> None:
     assert [each.body["seat"] for each in trace.effects if each.effect == "POST /reservations"] == [
         "seat-8"
     ]
+def test_model_is_asked_again_by_a_step_that_a_crash_cut_off(lab: Lab) -> None:
+    """RDD115: also in the do."""
+    proof = load(CHAPTER / "work-before-its-step")
+    crash = crash_after_effect("POST /completions")
+    trace = lab.run(lab.laboratory.result(proof, proof.snippet("do"), crash)).trace
+    assert trace.effect_counts() == {"POST /completions": 2, "POST /emails": 1}
+
+
+@pytest.mark.parametrize(("moved", "asked"), [(False, 2), (True, 1)], ids=["left", "moved"])
+def test_model_is_asked_again_on_the_old_code_until_it_is_moved(
+    lab: Lab, moved: bool, asked: int
+) -> None:
+    """RDD115: where the fix is at a new URL, what is under way stays on the old one."""
+    target = "Support/answer"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=1)
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        await in_proof.call(f"{target}/send", "Where is my parcel?")
+        await in_proof.until_effect("POST /emails")
+        await in_proof.deploy("do")
+        if moved:
+            assert await in_proof.operate("pause", target) == 202
+        mailed.set()
+        if moved:
+            await until_status(in_proof, target, "paused")
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    promise = Holds(answers=[])
+    trace = instead(lab, CHAPTER / "work-before-its-step", prove, PLAIN, promise=promise).trace
+    assert trace.effect_counts() == {"POST /completions": asked, "POST /emails": 1}
