@@ -1117,3 +1117,60 @@ def test_worker_that_turns_its_server_away_in_place_has_its_invocations_paused(l
     last = instead(lab, rule, pay, fixed, server={}).trace.failures()[-1]
     assert last.event == "Paused" and last.code == "RT0012" and last.code in PAGES["RDD601"]
     assert "401 Unauthorized" in last.message
+
+
+@pytest.mark.parametrize("then", ["resume", "cancel"])
+def test_long_step_that_ended_in_time_has_its_result_in_the_journal(
+    lab: Lab, tmp_path: Path, then: str
+) -> None:
+    """RDD604: paused then and resumed, it sends no second letter; a cancel leaves out what comes after."""
+    target, read = "Statements/send", "GET /payments/ann"
+    asks = 'return await ctx.run_typed("send year", send_year, customer=customer)\n'
+    goes_on = (
+        asks,
+        f'letter = {asks[7:]}    await ctx.run_typed("file", file)\n    return letter\n',
+    )
+    files = (
+        "@statements.handler(",
+        'def file() -> None:\n    bank.put("/files")\n\n\n@statements.handler(',
+    )
+    limits = ("seconds=2), timedelta(seconds=0.5)", "minutes=1), timedelta(minutes=1)")
+    page = "operations/long-step-default-timeouts"
+    snippet = changed(tmp_path, f"{page}/dont", goes_on, files, limits)
+    changed(tmp_path, f"{page}/do", goes_on, files)
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        slow = in_proof.outside.hold(read, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(read)
+        await in_proof.deploy("do")
+        assert await in_proof.operate("pause", target) == 202
+        slow.set()
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.query(
+            "select id from sys_journal where entry_type = 'Notification: Run'"
+        )
+        if then == "resume":
+            await resume_on(in_proof, target)
+        else:
+            assert await in_proof.operate("cancel", target) == 202
+            await until_status(in_proof, target, "completed")
+
+    rule = CHAPTER / "long-step-default-timeouts"
+    trace = instead(lab, rule, fix, PLAIN, snippet, promise=Holds(answers=[])).trace
+    filed = {"PUT /files": 1} if then == "resume" else {}
+    assert trace.effect_counts() == {"POST /letters": 1, **filed}
+
+
+def test_what_met_the_limits_is_found(lab: Lab) -> None:
+    """RDD604: in the don't's run, also when it is over."""
+    [query] = queries("RDD604")
+    found: list[dict[str, str]] = []
+
+    async def look(in_proof: LabInProof) -> None:
+        found.extend(await in_proof.query(query))
+
+    trace = afterwards(lab, CHAPTER / "long-step-default-timeouts", look).trace
+    assert [row["event_type"] for row in found] == ["TransientError"]
+    assert trace.invocations[0].status == "completed"
