@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -996,3 +997,35 @@ def test_booking_that_is_cancelled_while_it_mails_keeps_its_place(lab: Lab) -> N
 
     rule = CHAPTER / "module-variable-as-state"
     run(lab, rule.name, prove, snippet=rule / "do.py")
+@pytest.mark.parametrize("cancelled", [False, True], ids=["left", "cancelled first"])
+def test_buy_on_the_old_code_calls_the_fixed_spend_which_asks_nobody(
+    lab: Lab, tmp_path: Path, cancelled: bool
+) -> None:
+    """RDD205: where it has done something before its call, and so is bound to the old code."""
+    page, call = "state/awakeable-in-exclusive-handler", "    return await ctx.object_call("
+    check = '    await ctx.run_typed("check", check)\n'
+    before = (
+        "@purchases.handler()",
+        "def check() -> None:\n"
+        '    httpx.put(f"{API_URL}/checks", timeout=30).raise_for_status()\n\n\n'
+        "@purchases.handler()",
+    )
+    snippet = changed(tmp_path, f"{page}/dont", before, (call, check + call))
+    shutil.copy(SNIPPETS / f"{page}/do.py", tmp_path)
+
+    async def prove(in_proof: LabInProof) -> None:
+        checked = in_proof.outside.hold("PUT /checks", at_most=20.0)
+        await in_proof.call("Purchases/buy/send", 900)
+        await in_proof.until_effect("PUT /checks")
+        await in_proof.deploy("do")
+        if cancelled:
+            assert await in_proof.operate("cancel", "Purchases/buy") == 202
+            await in_proof.until_row(
+                "select id from sys_journal where entry_type = 'Notification: Signal'"
+            )
+        checked.set()
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet).trace
+    assert trace.effect_counts() == {"PUT /checks": 1}, "nobody was asked"
+    assert [state.value for state in trace.state] == ([] if cancelled else [900])
