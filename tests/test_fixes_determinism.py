@@ -1626,3 +1626,50 @@ def test_model_is_asked_again_on_the_old_code_until_it_is_moved(
     promise = Holds(answers=[])
     trace = instead(lab, CHAPTER / "work-before-its-step", prove, PLAIN, promise=promise).trace
     assert trace.effect_counts() == {"POST /completions": asked, "POST /emails": 1}
+
+
+TELLS = """\
+class Tell(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("restate"):
+            httpx.post(f"{API_URL}/logged", json=record.getMessage())
+
+
+console = Tell()
+"""
+APART = """\
+sdk = logging.getLogger("restate")
+sdk.addHandler(Tell())
+sdk.propagate = False
+"""
+
+
+@pytest.mark.parametrize(
+    ("variant", "apart_from_it", "told"),
+    [("dont", "", True), ("do", "", False), ("do", APART, True)],
+    ids=["on the logger", "on the handler", "the SDK's has none"],
+)
+def test_filter_on_the_handler_drops_the_traceback_of_a_replay_that_fails(
+    lab: Lab, tmp_path: Path, variant: str, apart_from_it: str, told: bool
+) -> None:
+    """RDD110: unless the SDK's logger has a handler of its own."""
+    snippet = changed(
+        tmp_path,
+        f"determinism/child-logger-escapes-filter/{variant}",
+        ("import logging\n", "import itertools\nimport logging\n"),
+        ("console = logging.StreamHandler()\n", f"drawn = itertools.count()\n\n\n{TELLS}"),
+        (
+            'prices = logging.getLogger("shop.prices")\n',
+            f'prices = logging.getLogger("shop.prices")\n{apart_from_it}',
+        ),
+        ('run_typed("charge"', 'run_typed(f"charge {next(drawn)}"'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Checkout/pay", ["tea"])
+
+    folder = CHAPTER / "child-logger-escapes-filter"
+    trace = instead(lab, folder, prove, REPLAY_EVERY_AWAIT, snippet).trace
+    assert {failure.code for failure in trace.failures()} == {"RT0016"}
+    logged = {each.body for each in trace.effects if each.effect == "POST /logged"}
+    assert logged == ({"Exception in Restate handler"} if told else set())
