@@ -2110,3 +2110,39 @@ def test_a_workflow_before_the_wait_gets_to_it_on_the_old_code(lab: Lab) -> None
     rule = CHAPTER / "wait-without-a-limit"
     trace = instead(lab, rule, prove, PLAIN, promise=Holds(answers=[])).trace
     assert trace.invocations[0].result == "room 12 was not confirmed"
+def test_the_query_for_polling_loops_tells_those_that_are_over(lab: Lab) -> None:
+    """RDD315: nobody is to start again what has its answer."""
+    (query,) = queries("RDD315")
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        found.extend(await in_proof.query(query))
+
+    afterwards(lab, CHAPTER / "polling-with-sleep", look)
+    assert [(row["target"], row["status"], row["turns"]) for row in found] == [
+        ("Orders/track", "completed", 9)
+    ]
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["told only", "asks once"])
+def test_a_parcel_delivered_before_it_subscribes(lab: Lab, tmp_path: Path, asks: bool) -> None:
+    """RDD315: of which this carrier doesn't tell."""
+    source = (CHAPTER / "polling-with-sleep/dont.py").read_text()
+    ask = "def ask(" + source.partition("def ask(")[2].partition("@orders")[0]
+    once = '    if known := await ctx.run_typed("ask", ask, parcel=parcel):\n        return known\n'
+    waits = "    return await delivery\n"
+    changes = [("@orders.handler()", f"{ask}@orders.handler()"), (waits, once + waits)]
+    snippet = changed(tmp_path, "communication/polling-with-sleep/do", *(changes if asks else []))
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /deliveries/p-1"] = "left with Ann"
+        tracking = asyncio.create_task(in_proof.call("Orders/track", "p-1"))
+        await in_proof.until_result("Run subscribe")
+        if not asks:
+            await in_proof.until_still(0.3)
+            assert not tracking.done()
+            await in_proof.resolve_awakeable(in_proof.outside.ledger[0].body, "told by hand")
+        await tracking
+
+    trace = instead(lab, CHAPTER / "polling-with-sleep", prove, PLAIN, snippet).trace
+    assert trace.calls[0].answer == ("left with Ann" if asks else "told by hand")
