@@ -573,3 +573,43 @@ def test_what_is_under_way_on_the_old_deployment_gets_there_later(lab: Lab, tmp_
     trace = instead(lab, CHAPTER / "result-not-serializable", later, PLAIN, dont).trace
     assert trace.invocations[0].result == "on Saturday"
     assert trace.effect_counts() == {"POST /weights": 1, "POST /pickups": 4}
+@pytest.mark.parametrize(
+    ("meanwhile", "on", "charged"),
+    [("refused", "latest", 900), ("refused", "keep", 1200), ("under way", "latest", None)],
+)
+def test_seat_whose_prices_are_not_known_is_paused_and_resumed(
+    lab: Lab, meanwhile: str, on: str, charged: int | None
+) -> None:
+    """RDD802: on the fix it is charged what it costs, unless the pause let the step end."""
+    reduced, target = "GET /reduced", "Cinema/buy"
+    (query,) = queries("RDD802")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[reduced] = [[1, 900]]
+        known = in_proof.outside.hold(reduced, at_most=20.0)
+        if meanwhile == "refused":
+            in_proof.outside.fail(reduced, times=1000)
+            known.set()
+        await in_proof.call(f"{target}/send", 1)
+        await in_proof.until_effect(reduced)
+        await in_proof.deploy("do")
+        assert [row["target"] for row in await in_proof.query(query)] == [target]
+        await in_proof.operate("pause", target)
+        if meanwhile == "under way":
+            await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
+            known.set()
+        await until_status(in_proof, target, "paused")
+        found = [row["status"] for row in await in_proof.query(query)]
+        assert found == (["paused"] if charged else [])
+        in_proof.outside.unwell.clear()
+        assert await in_proof.operate("resume", target, deployment=on) == 200
+        if charged is None:
+            await in_proof.until_row(
+                "select id from sys_journal_events where event_json like '%validation error%'"
+            )
+            assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "json-changes-the-type", prove, PLAIN).trace
+    bodies = [effect.body for effect in trace.effects if effect.effect == "POST /charges"]
+    assert bodies == ([{"cents": charged}] if charged else [])
