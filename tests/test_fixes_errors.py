@@ -1711,3 +1711,59 @@ def test_a_limit_breaks_off_no_try(lab: Lab, tmp_path: Path, limit: str) -> None
 
     trace = instead(lab, CHAPTER / "transient-made-terminal", late, snippet=limited).trace
     assert [each.effect for each in trace.effects] == ["GET /rates/usd"]
+def test_attempts_on_the_old_code_are_counted_in_place(lab: Lab, tmp_path: Path) -> None:
+    """RDD514: once they are as many as the limit, the next failure is final, also one without a debit."""
+    debit, fixed = "POST /debits", tmp_path / "fixed"
+    limit = f"max_attempts=2 if os.path.exists({str(fixed)!r}) else None)"
+    in_time = changed(tmp_path, "errors/retry-loop-by-hand/do", ("max_attempts=3)", limit))
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(debit, times=1000)
+        await in_proof.call("Members/collect/send", "ann")
+        await in_proof.until_effect(debit)
+        held = in_proof.outside.hold(debit, at_most=20.0)
+        await in_proof.until_effect(debit, times=2)
+        fixed.touch()
+        held.set()
+        await in_proof.until_all_completed()
+        assert len(in_proof.outside.ledger) == 3
+
+    trace = instead(lab, CHAPTER / "retry-loop-by-hand", prove, PLAIN, in_time).trace
+    assert trace.invocations[0].result == "ann has not paid"
+
+
+@pytest.mark.parametrize("passes", [False, True])
+def test_cancel_in_a_loop_over_cards_leads_to_the_next(
+    lab: Lab, tmp_path: Path, passes: bool
+) -> None:
+    """RDD514: unless the block lets it through."""
+    debit = "POST /debits"
+    source = (CHAPTER / "retry-loop-by-hand/do.py").read_text()
+    body = source[source.index("    try:\n") : source.index("\n\napp =")]
+    loop = f"""    for card in ("old", "new"):
+        try:
+            limit = restate.RunOptions(max_attempts=3)
+            await ctx.run_typed("debit", debit, limit, who=card)
+            return f"{{who}} has paid"
+        except restate.TerminalError as error:
+            if {passes} and error.status_code == 409:
+                raise
+    return f"{{who}} has not paid"
+"""
+    cards = changed(tmp_path, "errors/retry-loop-by-hand/do", (body, loop))
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[debit] = {"status": "paid"}
+        answered = in_proof.outside.hold(debit, at_most=20.0)
+        await in_proof.call("Members/collect/send", "ann")
+        await in_proof.until_effect(debit)
+        assert await in_proof.operate("cancel", "Members/collect") == 202
+        if passes:
+            await in_proof.until_all_completed()
+        else:
+            await in_proof.until_effect(debit, times=2)
+        answered.set()
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "retry-loop-by-hand", prove, PLAIN, cards).trace
+    assert [effect.body["member"] for effect in trace.effects] == ["old", "new"][: 2 - passes]
