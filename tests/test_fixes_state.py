@@ -1029,3 +1029,50 @@ def test_buy_on_the_old_code_calls_the_fixed_spend_which_asks_nobody(
     trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet).trace
     assert trace.effect_counts() == {"PUT /checks": 1}, "nobody was asked"
     assert [state.value for state in trace.state] == ([] if cancelled else [900])
+def test_a_vote_is_shared_until_the_fix_is_registered(lab: Lab) -> None:
+    """RDD202: the worker that takes over at the same address has the fixed code, and it is refused too."""
+    target = "Polls/lunch/vote"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "tea")
+        await until_status(in_proof, target, "paused")
+        await in_proof.call(target, "tea")
+        paused = (
+            "select count(*) as n from sys_invocation where status = 'paused' having count(*) = 2"
+        )
+        await in_proof.until_row(paused)
+        await in_proof.deploy("do")
+        assert await in_proof.call("Polls/dinner/vote", "tea") == 1
+
+    in_place = dataclasses.replace(LATE_REPLAY, crash_at={"before": "answer"}, successor="do")
+    trace = instead(lab, CHAPTER / "write-in-shared-handler", prove, in_place).trace
+    assert [attempt.file for attempt in trace.invocations[1].attempts] == ["do.py"] * 3
+
+
+def test_a_vote_with_a_delay_stays_shared(lab: Lab, tmp_path: Path) -> None:
+    """RDD202: it is refused on the fix, and found then; the version that sends it on counts it."""
+    changed(tmp_path, "state/write-in-shared-handler/dont")
+    send, vote = "    ctx.object_send(", "@polls.handler()\nasync def vote"
+    read = (send, f"    await ctx.get(choice, type_hint=int)\n{send}")
+    changed(tmp_path, "state/write-in-shared-handler/send", read)
+    changed(tmp_path, "state/write-in-shared-handler/do", (vote, f"{COUNT}{vote}"))
+    target = "Polls/lunch/vote"
+    (query,) = queries("RDD202")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send?delay=2s", "tea")
+        await in_proof.deploy("send")
+        rescue = await deployment(in_proof, "Polls")
+        await in_proof.deploy("do")
+        assert await in_proof.query("select status from sys_invocation") == [
+            {"status": "scheduled"}
+        ]
+        assert not await in_proof.query(query)
+        await until_status(in_proof, target, "paused")
+        assert [row["target"] for row in await in_proof.query(query)] == [target]
+        assert await in_proof.operate("resume", target, deployment=rescue) == 200
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "write-in-shared-handler", prove, snippet=tmp_path / "dont.py").trace
+    assert [state.value for state in trace.state] == [1]
+    assert trace.failures()
