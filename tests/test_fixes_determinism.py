@@ -1673,3 +1673,28 @@ def test_filter_on_the_handler_drops_the_traceback_of_a_replay_that_fails(
     assert {failure.code for failure in trace.failures()} == {"RT0016"}
     logged = {each.body for each in trace.effects if each.effect == "POST /logged"}
     assert logged == ({"Exception in Restate handler"} if told else set())
+@pytest.mark.parametrize("in_place", [False, True])
+def test_buyer_who_began_before_the_fix(lab: Lab, in_place: bool) -> None:
+    """RDD104: answered before it replays, it ends on the old worker; on the fixed code it gets stuck."""
+    reserve, target = "POST /reservations", "Shop/buy"
+    answers: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        answer = in_proof.outside.hold(reserve, at_most=20.0)
+        buying = asyncio.create_task(in_proof.call(target, "tea"))
+        await in_proof.until_effect(reserve)
+        if in_place:
+            answer.set()
+            await until_status(in_proof, target, "paused")
+            (stuck, _) = queries("RDD104", "inv_1")
+            assert [row["target"] for row in await in_proof.query(stuck)] == [target]
+        else:
+            await in_proof.deploy("do")
+            answer.set()
+        answers.append(await buying)
+
+    killed = dataclasses.replace(crash_after_effect(reserve), successor="do")
+    rule = CHAPTER / "random-decides-a-step"
+    trace = instead(lab, rule, prove, killed if in_place else PLAIN).trace
+    assert answers == [None if in_place else "reservation-1"]
+    assert ("RT0016" in {failure.code for failure in trace.failures()}) == in_place
