@@ -770,3 +770,20 @@ def test_cancel_of_the_caller_reaches_the_workflow_through_a_call_only(
 
     rule = CHAPTER / "workflow-run-twice"
     instead(lab, rule, cancel, snippet=rule / f"{variant}.py")
+def test_a_workflow_without_its_number_tells_it_on_the_fixed_code(lab: Lab) -> None:
+    """RDD703: where it is resumed there, it writes the state, though it began before."""
+    target = "Claim/c-1/run"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /assessments/claim-1"] = "covered"
+        in_proof.outside.fail("POST /claims", times=1000)
+        await in_proof.call(f"{target}/send", "flood")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.call("Claim/c-1/tell") == ""
+        in_proof.outside.unwell.clear()
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        assert await in_proof.call("Claim/c-1/tell") == "claim-1"
+
+    instead(lab, CHAPTER / "status-by-waiting", prove, PLAIN)
