@@ -1383,3 +1383,20 @@ def test_what_sleeps_on_the_old_code_is_found_and_moved(lab: Lab, stimulus: Stim
 
     trace = instead(lab, CHAPTER / "offset-by-hand", prove, stimulus).trace
     assert "RT0016" not in {failure.code for failure in trace.failures()}
+def test_failed_try_of_one_step_repeats_the_one_beside_it(lab: Lab) -> None:
+    """RDD410: the second agency is asked again while its first answer is still to come."""
+    income, debts = "GET /income/ann", "GET /debts/ann"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers.update({income: 5000, debts: 2000})
+        in_proof.outside.in_order(income, debts)
+        in_proof.outside.fail(income, times=1)
+        answered = in_proof.outside.hold(debts, at_most=20.0)
+        rating = asyncio.create_task(in_proof.call("Loans/rate", "ann"))
+        await in_proof.until_effect(debts, times=2)
+        answered.set()
+        assert await rating == 3000
+
+    rule = CHAPTER / "one-after-another"
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert [effect.attempt for effect in trace.effects if effect.effect == debts] == [1, 2]
