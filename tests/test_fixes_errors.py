@@ -1767,3 +1767,22 @@ def test_cancel_in_a_loop_over_cards_leads_to_the_next(
 
     trace = instead(lab, CHAPTER / "retry-loop-by-hand", prove, PLAIN, cards).trace
     assert [effect.body["member"] for effect in trace.effects] == ["old", "new"][: 2 - passes]
+def test_what_was_killed_while_it_undid_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD504: its `undo` stands in the journal, and has freed nothing."""
+    act = "def free_place(place: str) -> None:\n"
+    refused = f'{act}    httpx.delete(f"{{API_URL}}/places").raise_for_status()\n'
+    snippet = changed(tmp_path, "errors/kill-skips-compensation/dont", (act, refused))
+    found: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        invoiced = in_proof.outside.hold("PUT /invoices/ann", at_most=20.0)
+        in_proof.outside.fail("DELETE /places", times=9)
+        enrolling = asyncio.create_task(in_proof.call("Courses/enrol", "ann"))
+        await in_proof.until_effect("PUT /invoices/ann")
+        assert await in_proof.operate("cancel", "Courses/enrol") == 202
+        await enrolling
+        invoiced.set()
+        found.extend(await in_proof.query(queries("RDD504")[0]))
+
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", prove, snippet=snippet).trace
+    assert len(trace.rows["places"]) == len(found) == 1
