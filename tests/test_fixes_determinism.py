@@ -1698,3 +1698,35 @@ def test_buyer_who_began_before_the_fix(lab: Lab, in_place: bool) -> None:
     trace = instead(lab, rule, prove, killed if in_place else PLAIN).trace
     assert answers == [None if in_place else "reservation-1"]
     assert ("RT0016" in {failure.code for failure in trace.failures()}) == in_place
+@pytest.mark.parametrize(("variant", "reserved"), [("dont", 3), ("do", 1)])
+def test_refused_charge_repeats_what_shares_its_step(lab: Lab, variant: str, reserved: int) -> None:
+    """RDD118: no worker dies."""
+    rule = CHAPTER / "one-giant-step"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=2)
+        assert await in_proof.call("Orders/fulfil", "order-1") == "charge-1"
+
+    counts = instead(lab, rule, prove, PLAIN, rule / f"{variant}.py").trace.effect_counts()
+    assert counts == {"POST /reservations": reserved, "POST /labels": reserved, "POST /charges": 1}
+
+
+@pytest.mark.parametrize(("successor", "reserved"), [("dont", 3), ("keyed", 2)])
+def test_giant_step_under_way_repeats_less_with_a_key_for_each(
+    lab: Lab, tmp_path: Path, successor: str, reserved: int
+) -> None:
+    """RDD118: the keys come in place, with the second attempt; the third one repeats nothing."""
+    keys = [
+        (f'post("{path}", order)', f'post("{path}", order, key)')
+        for path in ("reservations", "labels")
+    ]
+    changed(tmp_path, "determinism/one-giant-step/dont", *keys).rename(tmp_path / "keyed.py")
+    dont = changed(tmp_path, "determinism/one-giant-step/dont")
+    stimulus = dataclasses.replace(crash_after_effect("POST /charges"), successor=successor)
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1, after=1)
+        assert await in_proof.call("Orders/fulfil", "order-1") == "charge-1"
+
+    trace = instead(lab, CHAPTER / "one-giant-step", prove, stimulus, dont).trace
+    assert trace.effect_counts()["POST /reservations"] == reserved
