@@ -314,11 +314,17 @@ def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
     assert trace.effect_counts()["POST /letters"] == 2
 
 
+def loops_on(deployment: str) -> str:
+    """RDD704's query for all loops that a deployment has."""
+    told = re.search(r"^```sql\n(SELECT id, status .*?)^```", PAGES["RDD704"], re.M | re.S)
+    assert told
+    return told[1].replace("dp_…", deployment)
+
+
 def test_a_young_loop_is_found_and_ends_in_its_mail(lab: Lab) -> None:
-    """RDD704: with `> 0` in place of `> 5`; the mail that it is cancelled in goes out."""
+    """RDD704: by its deployment; the mail that it is cancelled in goes out."""
     digest, target, ended = "POST /digests", "Digests/send", []
     (query,) = queries("RDD704")
-    assert "`> 0`" in PAGES["RDD704"]
 
     async def prove(in_proof: LabInProof) -> None:
         outside = in_proof.outside
@@ -333,8 +339,7 @@ def test_a_young_loop_is_found_and_ends_in_its_mail(lab: Lab) -> None:
         await in_proof.call(f"{target}/send", "ann")
         await in_proof.until_effect(digest, times=2)
         assert await in_proof.query(query) == []
-        (young,) = await in_proof.query(query.replace("count(*) > 5", "count(*) > 0"))
-        assert (young["target"], young["turns"]) == (target, 1)
+        assert len(await in_proof.query(loops_on(await deployment(in_proof, "Digests")))) == 1
         assert await in_proof.operate("cancel", target) == 202
         await until_status(in_proof, target, "completed")
         ended.extend(await in_proof.query("select completion_failure from sys_invocation"))
@@ -787,3 +792,30 @@ def test_a_workflow_without_its_number_tells_it_on_the_fixed_code(lab: Lab) -> N
         assert await in_proof.call("Claim/c-1/tell") == "claim-1"
 
     instead(lab, CHAPTER / "status-by-waiting", prove, PLAIN)
+def test_a_loop_in_its_first_mail_is_found_and_no_chain_is(lab: Lab) -> None:
+    """RDD704: it hasn't slept; the chain beside it, sent twice under one key, is a single one."""
+    digest, target, chain = "POST /digests", "Digests/send/send", "chain-ann"
+    (query,) = queries("RDD704")
+
+    async def prove(in_proof: LabInProof) -> None:
+        old = await deployment(in_proof, "Digests")
+        mailed = in_proof.outside.hold(digest, at_most=20.0)
+        in_proof.outside.fail(digest, times=1, status=410)
+        loop = await in_proof.call(target, "ann")
+        await in_proof.until_effect(digest)
+        await in_proof.deploy("newer")
+        first, again = [
+            await in_proof.call(f"{target}?delay=10h", "ann", idempotency_key=chain)
+            for _ in range(2)
+        ]
+        assert first["invocationId"] == again["invocationId"]
+        assert await in_proof.query(query.replace("count(*) > 5", "count(*) > 0")) == []
+        (found,) = await in_proof.query(loops_on(old))
+        assert found == {"id": loop["invocationId"], "status": "running"}
+        begun = await in_proof.query("select id from sys_invocation")
+        assert {row["id"] for row in begun} == {found["id"], first["invocationId"]}
+        mailed.set()
+        await in_proof.admin("PATCH", f"/invocations/{first['invocationId']}/kill")
+        await in_proof.until_all_completed()
+
+    instead(lab, CHAPTER / "endless-handler", prove, PLAIN)
