@@ -95,23 +95,28 @@ moved = restate.app([sign_ins_of])
     run(lab, "state-in-a-service", prove, snippet=dont)
 
 
-def test_a_service_that_calls_the_object_takes_over(lab: Lab, tmp_path: Path) -> None:
-    """RDD201: the journal of what is paused holds nothing but its input."""
-    changed(tmp_path, "state/state-in-a-service/dont")
+def moved(step: str = "") -> str:
+    """RDD201's object under another name, and a version of its Service that calls it, after a step."""
     do = (SNIPPETS / "state/state-in-a-service/do.py").read_text()
     do = do.replace("sign_ins", "devices").replace("SignIns", "Devices")
-    handler = """
+    handler = f"""
 sign_ins = restate.Service("SignIns")
 
 
 @sign_ins.handler("check")
 async def ask(ctx: restate.Context, device: str) -> str:
-    return await ctx.object_call(check, key="ann", arg=device)
+{step}    return await ctx.object_call(check, key="ann", arg=device)
 
 
 app = restate.app([devices, sign_ins])
 """
-    (tmp_path / "moved.py").write_text(do.replace("app = restate.app([devices])\n", handler))
+    return do.replace("app = restate.app([devices])\n", handler)
+
+
+def test_a_service_that_calls_the_object_takes_over(lab: Lab, tmp_path: Path) -> None:
+    """RDD201: the journal of what is paused holds nothing but its input."""
+    changed(tmp_path, "state/state-in-a-service/dont")
+    (tmp_path / "moved.py").write_text(moved())
 
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("SignIns/check", "phone")
@@ -1076,3 +1081,55 @@ def test_a_vote_with_a_delay_stays_shared(lab: Lab, tmp_path: Path) -> None:
     trace = run(lab, "write-in-shared-handler", prove, snippet=tmp_path / "dont.py").trace
     assert [state.value for state in trace.state] == [1]
     assert trace.failures()
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_service_that_takes_over_keeps_its_steps(lab: Lab, tmp_path: Path, kept: bool) -> None:
+    """RDD201: those before the `ctx.get`, which are in the journal."""
+    target, step = "SignIns/check", '    await ctx.run_typed("trim", lambda: device.strip())\n'
+    get = '    last = await ctx.get("device", type_hint=str)\n'
+    changed(tmp_path, "state/state-in-a-service/dont", (get, step + get))
+    (tmp_path / "moved.py").write_text(moved(step if kept else ""))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "phone")
+        if kept:
+            await resume_on(in_proof, target, "moved")
+            return
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("moved")
+        await kill_what_pauses_again(in_proof, target, deployment="latest")
+        told = "select id from sys_journal_events where event_json like '%RT0016%'"
+        assert await in_proof.query(told)
+
+    run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
+
+
+def test_what_was_taken_over_is_not_found_any_more(lab: Lab, tmp_path: Path) -> None:
+    """RDD201: the query leads to a kill, and it waits for the object."""
+    target, (query,) = "SignIns/check", queries("RDD201")
+    imports = """import os
+
+import httpx
+import restate
+
+
+def ask_user() -> str:
+    return httpx.put(os.environ["API_URL"] + "/asked", timeout=30).text
+"""
+    asks = '    await ctx.run_typed("ask", ask_user)\n    last ='
+    changed(tmp_path, "state/state-in-a-service/dont")
+    slow = moved().replace("import restate\n", imports, 1).replace("    last =", asks, 1)
+    (tmp_path / "moved.py").write_text(slow)
+
+    async def prove(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold("PUT /asked", at_most=20.0)
+        await in_proof.call(target, "phone")
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(query)) == 1
+        await in_proof.deploy("moved")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_effect("PUT /asked")
+        assert await in_proof.query(query) == []
+        asked.set()
+        await in_proof.until_all_completed()
+
+    run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
