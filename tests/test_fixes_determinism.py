@@ -1730,3 +1730,19 @@ def test_giant_step_under_way_repeats_less_with_a_key_for_each(
 
     trace = instead(lab, CHAPTER / "one-giant-step", prove, stimulus, dont).trace
     assert trace.effect_counts()["POST /reservations"] == reserved
+
+
+def test_cancel_between_the_steps_leaves_those_before_it_done(lab: Lab) -> None:
+    """RDD118: reserved and labelled, and never charged."""
+    rule = CHAPTER / "one-giant-step"
+
+    async def prove(in_proof: LabInProof) -> None:
+        printed = in_proof.outside.hold("POST /labels", at_most=20.0)
+        fulfilling = asyncio.create_task(in_proof.call("Orders/fulfil", "order-1"))
+        await in_proof.until_effect("POST /labels")
+        assert await in_proof.operate("cancel", "Orders/fulfil") == 202
+        assert (await fulfilling)["message"] == "cancelled"
+        printed.set()
+
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /reservations": 1, "POST /labels": 1}
