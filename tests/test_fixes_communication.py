@@ -2087,6 +2087,8 @@ def test_a_shared_handler_answers_while_the_key_waits_for_itself(
         await until_status(in_proof, "Cart/ann/put", "pending")
 
     instead(lab, CHAPTER / "self-call-same-key", prove, stimulus, dont)
+
+
 def test_a_workflow_before_the_wait_gets_to_it_on_the_old_code(lab: Lab) -> None:
     """RDD314: so the page's query finds it only later, on another deployment than the newest."""
     [waiting] = queries("RDD314")
@@ -2110,6 +2112,8 @@ def test_a_workflow_before_the_wait_gets_to_it_on_the_old_code(lab: Lab) -> None
     rule = CHAPTER / "wait-without-a-limit"
     trace = instead(lab, rule, prove, PLAIN, promise=Holds(answers=[])).trace
     assert trace.invocations[0].result == "room 12 was not confirmed"
+
+
 def test_the_query_for_polling_loops_tells_those_that_are_over(lab: Lab) -> None:
     """RDD315: nobody is to start again what has its answer."""
     (query,) = queries("RDD315")

@@ -1343,6 +1343,8 @@ def test_a_cancel_of_a_call_that_is_shared_ends_it_for_its_other_caller(
 
     trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
     assert trace.effect_counts()["POST /offers/blue"] == 1
+
+
 @pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=["running", "suspended"])
 def test_what_sleeps_on_the_old_code_is_found_and_moved(lab: Lab, stimulus: Stimulus) -> None:
     """RDD406: by the query, which finds neither what mailed at once, nor what sleeps on the fixed code."""
@@ -1383,6 +1385,8 @@ def test_what_sleeps_on_the_old_code_is_found_and_moved(lab: Lab, stimulus: Stim
 
     trace = instead(lab, CHAPTER / "offset-by-hand", prove, stimulus).trace
     assert "RT0016" not in {failure.code for failure in trace.failures()}
+
+
 def test_failed_try_of_one_step_repeats_the_one_beside_it(lab: Lab) -> None:
     """RDD410: the second agency is asked again while its first answer is still to come."""
     income, debts = "GET /income/ann", "GET /debts/ann"

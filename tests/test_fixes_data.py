@@ -573,6 +573,8 @@ def test_what_is_under_way_on_the_old_deployment_gets_there_later(lab: Lab, tmp_
     trace = instead(lab, CHAPTER / "result-not-serializable", later, PLAIN, dont).trace
     assert trace.invocations[0].result == "on Saturday"
     assert trace.effect_counts() == {"POST /weights": 1, "POST /pickups": 4}
+
+
 @pytest.mark.parametrize(
     ("meanwhile", "on", "charged"),
     [("refused", "latest", 900), ("refused", "keep", 1200), ("under way", "latest", None)],

@@ -1493,6 +1493,8 @@ def test_what_stays_on_the_old_deployment_mails_the_token_that_the_id_tells(
         assert (tokens[-1] == tokens[0]) == (not moved)
 
     instead(lab, rule, prove, PLAIN)
+
+
 def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -1526,6 +1528,8 @@ def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
     trace = instead(lab, SNIPPETS / slug, prove, PLAIN, dont).trace
     assert [invocation.status for invocation in trace.invocations] == ["completed"] * 2
     assert trace.effect_counts()["POST /invoices"] == 2
+
+
 def test_step_whose_wait_was_cancelled_has_acted(lab: Lab, tmp_path: Path) -> None:
     """RDD114: where the handler goes on after the cancellation, the page's query finds it."""
     (query,) = queries("RDD114")
@@ -1594,6 +1598,8 @@ def test_what_has_begun_ends_without_the_step(lab: Lab, tmp_path: Path) -> None:
     assert [each.body["seat"] for each in trace.effects if each.effect == "POST /reservations"] == [
         "seat-8"
     ]
+
+
 def test_model_is_asked_again_by_a_step_that_a_crash_cut_off(lab: Lab) -> None:
     """RDD115: also in the do."""
     proof = load(CHAPTER / "work-before-its-step")
@@ -1673,6 +1679,8 @@ def test_filter_on_the_handler_drops_the_traceback_of_a_replay_that_fails(
     assert {failure.code for failure in trace.failures()} == {"RT0016"}
     logged = {each.body for each in trace.effects if each.effect == "POST /logged"}
     assert logged == ({"Exception in Restate handler"} if told else set())
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 def test_buyer_who_began_before_the_fix(lab: Lab, in_place: bool) -> None:
     """RDD104: answered before it replays, it ends on the old worker; on the fixed code it gets stuck."""
@@ -1698,6 +1706,8 @@ def test_buyer_who_began_before_the_fix(lab: Lab, in_place: bool) -> None:
     trace = instead(lab, rule, prove, killed if in_place else PLAIN).trace
     assert answers == [None if in_place else "reservation-1"]
     assert ("RT0016" in {failure.code for failure in trace.failures()}) == in_place
+
+
 @pytest.mark.parametrize(("variant", "reserved"), [("dont", 3), ("do", 1)])
 def test_refused_charge_repeats_what_shares_its_step(lab: Lab, variant: str, reserved: int) -> None:
     """RDD118: no worker dies."""

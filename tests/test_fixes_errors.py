@@ -1648,6 +1648,8 @@ def test_count_that_is_paused_to_be_moved_opens_the_shop(
     trace = instead(lab, SNIPPETS / rule, move, stimulus, snippet).trace
     assert moved == [opened, opened + 1], "and the fixed code opens the shop, too"
     assert not [failure for failure in trace.failures() if failure.code]
+
+
 @pytest.mark.parametrize(("successor", "kind"), [("dont", "call-failed"), ("do", "holds")])
 def test_the_fix_in_place_reaches_what_has_not_failed_yet(
     lab: Lab, tmp_path: Path, successor: str, kind: str
@@ -1711,6 +1713,8 @@ def test_a_limit_breaks_off_no_try(lab: Lab, tmp_path: Path, limit: str) -> None
 
     trace = instead(lab, CHAPTER / "transient-made-terminal", late, snippet=limited).trace
     assert [each.effect for each in trace.effects] == ["GET /rates/usd"]
+
+
 def test_attempts_on_the_old_code_are_counted_in_place(lab: Lab, tmp_path: Path) -> None:
     """RDD514: once they are as many as the limit, the next failure is final, also one without a debit."""
     debit, fixed = "POST /debits", tmp_path / "fixed"
@@ -1767,6 +1771,8 @@ def test_cancel_in_a_loop_over_cards_leads_to_the_next(
 
     trace = instead(lab, CHAPTER / "retry-loop-by-hand", prove, PLAIN, cards).trace
     assert [effect.body["member"] for effect in trace.effects] == ["old", "new"][: 2 - passes]
+
+
 def test_what_was_killed_while_it_undid_is_found(lab: Lab, tmp_path: Path) -> None:
     """RDD504: its `undo` stands in the journal, and has freed nothing."""
     act = "def free_place(place: str) -> None:\n"

@@ -675,6 +675,8 @@ def test_paused_before_it_decides_anew(lab: Lab, tmp_path: Path, action: str) ->
 
     trace = instead(lab, proof.folder, look, PLAIN, snippet).trace
     assert trace.effect_counts().get("POST /waiting", 0) == (action == "resume")
+
+
 def test_of_a_refused_call_and_its_caller_both_are_listed(lab: Lab, tmp_path: Path) -> None:
     """RDD702: only the caller is called again, under another key, and gets the first run's result."""
     app = "app = restate.app([shop, account])"
@@ -775,6 +777,8 @@ def test_cancel_of_the_caller_reaches_the_workflow_through_a_call_only(
 
     rule = CHAPTER / "workflow-run-twice"
     instead(lab, rule, cancel, snippet=rule / f"{variant}.py")
+
+
 def test_a_workflow_without_its_number_tells_it_on_the_fixed_code(lab: Lab) -> None:
     """RDD703: where it is resumed there, it writes the state, though it began before."""
     target = "Claim/c-1/run"
@@ -792,6 +796,8 @@ def test_a_workflow_without_its_number_tells_it_on_the_fixed_code(lab: Lab) -> N
         assert await in_proof.call("Claim/c-1/tell") == "claim-1"
 
     instead(lab, CHAPTER / "status-by-waiting", prove, PLAIN)
+
+
 def test_a_loop_in_its_first_mail_is_found_and_no_chain_is(lab: Lab) -> None:
     """RDD704: it hasn't slept; the chain beside it, sent twice under one key, is a single one."""
     digest, target, chain = "POST /digests", "Digests/send/send", "chain-ann"

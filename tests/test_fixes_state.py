@@ -946,6 +946,8 @@ def test_another_handler_that_rightly_writes_over_a_zero_is_not_found(
     redeemed, refilled = found
     assert not redeemed
     assert len(refilled) == 1
+
+
 def test_state_put_in_by_hand_replaces_what_the_key_had(lab: Lab, tmp_path: Path) -> None:
     """RDD210: all of it, also what stands under another name; the query finds such an object too."""
     books = "    booked = BOOKED.get(ctx.key(), [])\n"
@@ -1002,6 +1004,8 @@ def test_booking_that_is_cancelled_while_it_mails_keeps_its_place(lab: Lab) -> N
 
     rule = CHAPTER / "module-variable-as-state"
     run(lab, rule.name, prove, snippet=rule / "do.py")
+
+
 @pytest.mark.parametrize("cancelled", [False, True], ids=["left", "cancelled first"])
 def test_buy_on_the_old_code_calls_the_fixed_spend_which_asks_nobody(
     lab: Lab, tmp_path: Path, cancelled: bool
@@ -1034,6 +1038,8 @@ def test_buy_on_the_old_code_calls_the_fixed_spend_which_asks_nobody(
     trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet).trace
     assert trace.effect_counts() == {"PUT /checks": 1}, "nobody was asked"
     assert [state.value for state in trace.state] == ([] if cancelled else [900])
+
+
 def test_a_vote_is_shared_until_the_fix_is_registered(lab: Lab) -> None:
     """RDD202: the worker that takes over at the same address has the fixed code, and it is refused too."""
     target = "Polls/lunch/vote"
@@ -1081,6 +1087,8 @@ def test_a_vote_with_a_delay_stays_shared(lab: Lab, tmp_path: Path) -> None:
     trace = run(lab, "write-in-shared-handler", prove, snippet=tmp_path / "dont.py").trace
     assert [state.value for state in trace.state] == [1]
     assert trace.failures()
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_service_that_takes_over_keeps_its_steps(lab: Lab, tmp_path: Path, kept: bool) -> None:
     """RDD201: those before the `ctx.get`, which are in the journal."""

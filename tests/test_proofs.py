@@ -45,6 +45,7 @@ LOOKS_UP = {
     "RDD411",
     "RDD506",
     "RDD603",
+    "RDD802",
 }
 """Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart.
 
