@@ -1404,3 +1404,52 @@ def test_failed_try_of_one_step_repeats_the_one_beside_it(lab: Lab) -> None:
     rule = CHAPTER / "one-after-another"
     trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
     assert [effect.attempt for effect in trace.effects if effect.effect == debts] == [1, 2]
+def test_only_the_sleeper_is_found_to_be_paused(lab: Lab, tmp_path: Path) -> None:
+    """RDD405: another handler's attempt was given up too, in a long step."""
+    served = "app = restate.app"
+    working = f"""@trials.handler()
+async def work(ctx: restate.Context) -> None:
+    async def step() -> None:
+        await asyncio.sleep(TRIAL.total_seconds())
+
+    await ctx.run_typed("step", step)
+
+
+{served}"""
+    snippet = changed(tmp_path, "concurrency/sleep-not-durable/dont", (served, working))
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        for handler, body in (("work", None), ("start", "ann")):
+            await in_proof.call(f"Trials/{handler}/send", body)
+            await until_status(in_proof, f"Trials/{handler}", "paused")
+        found.extend(await in_proof.query(queries("RDD405")[0]))
+
+    trace = instead(lab, CHAPTER / "sleep-not-durable", look, REPLAY_EVERY_AWAIT, snippet).trace
+    assert {failure.code for each in trace.invocations for failure in each.failures} == {"RT0001"}
+    assert [row["target"] for row in found] == ["Trials/start"]
+
+
+def test_what_has_come_past_a_short_sleep_needs_the_old_worker(lab: Lab, tmp_path: Path) -> None:
+    """RDD405: started again, it goes on, though the fix is the latest deployment."""
+    rule, target, mail = CHAPTER / "sleep-not-durable", "Trials/start", "POST /emails"
+    anew = (rule / "anew.py").read_text()
+    durable = anew.replace("await pause()", "await ctx.sleep(timedelta(seconds=0.3))").replace(
+        "import asyncio\n", "import asyncio\nfrom datetime import timedelta\n"
+    )
+    (tmp_path / "dont.py").write_text(anew)
+    (tmp_path / "do.py").write_text(durable)
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold(mail, at_most=20.0)
+        calling = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect(mail)
+        await in_proof.deploy("do")
+        mailed.set()
+        await calling
+
+    crash = crash_before_journal("mail advice")
+    trace = instead(lab, rule, prove, crash, tmp_path / "dont.py").trace
+    assert trace.calls[0].answer == "two mails"
+    assert "RT0016" not in {failure.code for failure in trace.failures()}
+    assert [entry.type for entry in trace.invocations[0].journal].count("Command: Sleep") == 0
