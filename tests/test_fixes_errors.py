@@ -1792,3 +1792,58 @@ def test_what_was_killed_while_it_undid_is_found(lab: Lab, tmp_path: Path) -> No
 
     trace = instead(lab, CHAPTER / "kill-skips-compensation", prove, snippet=snippet).trace
     assert len(trace.rows["places"]) == len(found) == 1
+    ("paused_at", "releases", "latest", "left"),
+    [
+        ("", 0, False, ["order-1 cups", "order-1 teapot"]),
+        ("GET /stock/cups", 0, True, []),
+        ("release 1", 1, True, []),
+        ("release 2", 2, False, ["order-1 cups", "order-1 teapot"]),
+    ],
+    ids=["left alone", "not failed yet", "released once", "released twice"],
+)
+def test_late_binding_is_fixed_at_a_new_url(
+    lab: Lab, tmp_path: Path, paused_at: str, releases: int, latest: bool, left: list[str]
+) -> None:
+    """RDD513: what is under way undoes the wrong item there, unless it is paused and moved."""
+    rule, target = CHAPTER / "late-binding-compensation", "Orders/order-1/place"
+    asks = "    httpx.get(f\"{os.environ['API_URL']}/stock/{item}\").raise_for_status()\n"
+    reserve, delete = (
+        f"def {name}(order: str, item: str) -> None:\n" for name in ("reserve", "delete")
+    )
+    for variant in ("do", "dont"):
+        changed(
+            tmp_path,
+            f"errors/late-binding-compensation/{variant}",
+            ("import restate\n", "import httpx\nimport restate\n"),
+            (reserve, reserve + asks),
+            (delete, delete + asks.replace("/stock/", "/back/")),
+        )
+    back, found = "GET /back/tray", []
+    held = paused_at if paused_at.startswith("GET") else back
+
+    async def place(in_proof: LabInProof) -> None:
+        for item in ("teapot", "cups", "tray"):
+            in_proof.outside.answers |= {f"GET /stock/{item}": 1, f"GET /back/{item}": 1}
+        goes_on = in_proof.outside.hold(held, at_most=20.0)
+        placing = asyncio.create_task(in_proof.call(target, ["teapot", "cups", "tray"]))
+        await in_proof.until_effect(held)
+        await in_proof.deploy("do")
+        if paused_at == "release 2":
+            goes_on.set()
+            goes_on = in_proof.outside.hold(back, at_most=20.0)
+            await in_proof.until_effect(back, times=2)
+        if paused_at:
+            assert await in_proof.operate("pause", target) == 202
+            goes_on.set()
+            await until_status(in_proof, target, "paused")
+            found.extend(await in_proof.query(queries("RDD513")[0]))
+            moved = {"deployment": "latest"} if latest else {}
+            assert await in_proof.operate("resume", target, **moved) == 200
+        goes_on.set()
+        await until_status(in_proof, target, "completed")
+        await placing
+
+    trace = instead(lab, rule, place, PLAIN, tmp_path / "dont.py").trace
+    assert [row["releases"] for row in found] == ([releases] if paused_at else [])
+    assert not {failure.code for failure in trace.failures()} - {None}
+    assert sorted(row["id"] for row in trace.rows["reserved"]) == left
