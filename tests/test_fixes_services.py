@@ -825,3 +825,41 @@ def test_a_loop_in_its_first_mail_is_found_and_no_chain_is(lab: Lab) -> None:
         await in_proof.until_all_completed()
 
     instead(lab, CHAPTER / "endless-handler", prove, PLAIN)
+@pytest.mark.parametrize("ended_by", ["cancel", "kill", "timeout"])
+def test_write_of_an_attempt_that_was_ended_comes_after_others(
+    lab: Lab, tmp_path: Path, ended_by: str
+) -> None:
+    """RDD701: the object lets the next one in, and the late write takes back what that has written."""
+    write, reached = "PUT /points/ann", "GET /reached"
+    sending = "    response = httpx.put("
+    slow = f'    httpx.get(f"{{API_URL}}/reached", timeout=30).raise_for_status()\n{sending}'
+    half = "timedelta(seconds=0.3)"
+    limits = f'VirtualObject("Accounts", inactivity_timeout={half}, abort_timeout={half})'
+    changes = [(sending, slow)]
+    if ended_by == "timeout":
+        changes += [
+            ("import os\n", "import os\nfrom datetime import timedelta\n"),
+            ('VirtualObject("Accounts")', limits),
+        ]
+    snippet = changed(tmp_path, "services/entity-in-a-service/do", *changes)
+    sums: list[object] = []
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {"GET /points/ann": 100, reached: True}
+        arrives = in_proof.outside.hold(reached, at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Orders/pay", "ann"))
+        await in_proof.until_effect(reached)
+        in_proof.outside.hold(reached, at_most=0.0)
+        if ended_by == "timeout":
+            assert await paying == 110
+        else:
+            assert await in_proof.operate(ended_by, "Accounts/ann/add") in (200, 202)
+            assert (await paying)["code"] == 409
+            assert await in_proof.call("Orders/pay", "ann") == 110
+        assert await in_proof.call("Orders/pay", "ann") == 120
+        arrives.set()
+        await in_proof.until_effect(write, times=3)
+        sums.extend(each.body for each in in_proof.outside.ledger if each.effect == write)
+
+    instead(lab, CHAPTER / "entity-in-a-service", pay, PLAIN, snippet)
+    assert sums == [110, 120, 110]
