@@ -1141,3 +1141,27 @@ def ask_user() -> str:
         await in_proof.until_all_completed()
 
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
+@pytest.mark.parametrize(("refuses", "left"), [(False, ["basket"]), (True, [])])
+def test_put_after_the_logout_leaves_a_basket_again(
+    lab: Lab, tmp_path: Path, refuses: bool, left: list[str]
+) -> None:
+    """RDD206: unless it is refused where there is no user."""
+    sets = '    ctx.set("basket", item)\n'
+    refuse = (
+        '    if await ctx.get("user", type_hint=str) is None:\n'
+        f'        raise restate.TerminalError("logged out", status_code=409)\n{sets}'
+    )
+    changes = [(sets, refuse)] if refuses else []
+    snippet = changed(tmp_path, "state/state-never-cleared/do", *changes)
+    found: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / "state-never-cleared").prove(in_proof)
+        await in_proof.call("Sessions/s-1/put", "cup")
+        found.extend(row["key"] for row in await in_proof.query("select key from state"))
+
+    trace = run(lab, "state-never-cleared", prove, snippet).trace
+    answers = [call.answer for call in trace.calls]
+    assert answers[:3] == ["hello ann", "pot is in the basket", "goodbye"]
+    assert (answers[3] == "cup is in the basket") == (not refuses)
+    assert found == left
