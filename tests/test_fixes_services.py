@@ -863,3 +863,34 @@ def test_write_of_an_attempt_that_was_ended_comes_after_others(
 
     instead(lab, CHAPTER / "entity-in-a-service", pay, PLAIN, snippet)
     assert sums == [110, 120, 110]
+
+
+def test_a_caller_with_nothing_but_its_input_is_counted(lab: Lab, tmp_path: Path) -> None:
+    """RDD701: it is bound to no deployment yet, runs on the old one, and will call the old `add`."""
+    renamed = ('VirtualObject("Accounts")', 'VirtualObject("Points")')
+    changed(tmp_path, "services/entity-in-a-service/do", renamed)
+    asks, slow = "    return await ctx.service_call(", "GET /slow"
+    snippet = changed(
+        tmp_path,
+        "services/entity-in-a-service/dont",
+        ("import os\n", "import asyncio\nimport os\n"),
+        (asks, f'    await asyncio.to_thread(httpx.get, f"{{API_URL}}/slow", timeout=30)\n{asks}'),
+    )
+    counts: list[object] = []
+
+    async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {"GET /points/ann": 100, slow: True}
+        answered = in_proof.outside.hold(slow, at_most=20.0)
+        query = query_of("entity-in-a-service", "dp_…", await deployment(in_proof, "Orders"))
+        paying = asyncio.create_task(in_proof.call("Orders/pay", "ann"))
+        await in_proof.until_effect(slow)
+        await in_proof.deploy("do")
+        for _ in range(2):
+            counts.extend(count for row in await in_proof.query(query) for count in row.values())
+            answered.set()
+            assert await paying == 110
+        called = await in_proof.query("select target from sys_invocation")
+        assert {row["target"] for row in called} == {"Orders/pay", "Accounts/add"}
+
+    instead(lab, CHAPTER / "entity-in-a-service", look, PLAIN, snippet)
+    assert counts == [1, 0]
