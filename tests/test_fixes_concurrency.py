@@ -1404,6 +1404,8 @@ def test_failed_try_of_one_step_repeats_the_one_beside_it(lab: Lab) -> None:
     rule = CHAPTER / "one-after-another"
     trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
     assert [effect.attempt for effect in trace.effects if effect.effect == debts] == [1, 2]
+
+
 def test_only_the_sleeper_is_found_to_be_paused(lab: Lab, tmp_path: Path) -> None:
     """RDD405: another handler's attempt was given up too, in a long step."""
     served = "app = restate.app"

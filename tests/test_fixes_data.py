@@ -575,6 +575,7 @@ def test_what_is_under_way_on_the_old_deployment_gets_there_later(lab: Lab, tmp_
     assert trace.effect_counts() == {"POST /weights": 1, "POST /pickups": 4}
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("meanwhile", "on", "charged"),
     [("refused", "latest", 900), ("refused", "keep", 1200), ("under way", "latest", None)],

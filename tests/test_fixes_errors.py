@@ -1792,6 +1792,9 @@ def test_what_was_killed_while_it_undid_is_found(lab: Lab, tmp_path: Path) -> No
 
     trace = instead(lab, CHAPTER / "kill-skips-compensation", prove, snippet=snippet).trace
     assert len(trace.rows["places"]) == len(found) == 1
+
+
+@pytest.mark.parametrize(
     ("paused_at", "releases", "latest", "left"),
     [
         ("", 0, False, ["order-1 cups", "order-1 teapot"]),

@@ -825,6 +825,8 @@ def test_a_loop_in_its_first_mail_is_found_and_no_chain_is(lab: Lab) -> None:
         await in_proof.until_all_completed()
 
     instead(lab, CHAPTER / "endless-handler", prove, PLAIN)
+
+
 @pytest.mark.parametrize("ended_by", ["cancel", "kill", "timeout"])
 def test_write_of_an_attempt_that_was_ended_comes_after_others(
     lab: Lab, tmp_path: Path, ended_by: str

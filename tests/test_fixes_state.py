@@ -1141,6 +1141,8 @@ def ask_user() -> str:
         await in_proof.until_all_completed()
 
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
+
+
 @pytest.mark.parametrize(("refuses", "left"), [(False, ["basket"]), (True, [])])
 def test_put_after_the_logout_leaves_a_basket_again(
     lab: Lab, tmp_path: Path, refuses: bool, left: list[str]
