@@ -44,6 +44,7 @@ LOOKS_UP = {
     "RDD409",
     "RDD411",
     "RDD506",
+    "RDD513",
     "RDD603",
     "RDD802",
 }
