@@ -1455,3 +1455,65 @@ def test_what_has_come_past_a_short_sleep_needs_the_old_worker(lab: Lab, tmp_pat
     assert trace.calls[0].answer == "two mails"
     assert "RT0016" not in {failure.code for failure in trace.failures()}
     assert [entry.type for entry in trace.invocations[0].journal].count("Command: Sleep") == 0
+
+
+SHIPPED_ON_REPLAY = dataclasses.replace(
+    REPLAY_EVERY_AWAIT, workers=2, crash_at={"after_step": "ship"}
+)
+
+
+def test_replay_that_took_the_road_and_ordered_it_answers_rail_on_the_fixed_code(lab: Lab) -> None:
+    """RDD403: it shipped by what it told, until the fix was deployed in place."""
+    rule = CHAPTER / "first-completed"
+    for code, told in (("dont", "road"), ("do", "rail")):
+        stimulus = dataclasses.replace(SHIPPED_ON_REPLAY, successor=code)
+        result = instead(lab, rule, load(rule).prove, stimulus)
+        assert result.trace.calls[0].answer == f"shipment-1 goes by {told}"
+        assert ordered(result) == [{"carrier": "road"}]
+
+
+def ordered(result: Result) -> list[object]:
+    """RDD403: what the carriers were sent."""
+    return [each.body for each in result.trace.effects if each.effect == "POST /shipments"]
+
+
+@pytest.mark.parametrize(
+    ("stimulus", "winner"), [(PLAIN, "rail"), (REPLAY_EVERY_AWAIT, "road")], ids=["first", "replay"]
+)
+def test_what_took_the_road_ends_on_the_old_code(lab: Lab, stimulus: Stimulus, winner: str) -> None:
+    """RDD403: the page's query finds it, and not what took the rail before the road answered."""
+    rule, target = CHAPTER / "first-completed", "Parcels/send"
+    (query,) = queries("RDD403")
+
+    async def move(in_proof: LabInProof) -> None:
+        for carrier in ("road", "rail"):
+            in_proof.outside.answers[f"GET /offers/{carrier}"] = {"carrier": carrier}
+        in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
+        sending = asyncio.create_task(in_proof.call(target))
+        if winner == "rail":
+            await in_proof.until_effect("POST /shipments")
+        else:
+            await in_proof.until_still(0.5)
+            assert not await in_proof.query(query)  # nothing is shipped
+        road.set()
+        await in_proof.until_effect("POST /shipments")
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Run' "
+            "group by id having count(*) >= 2"
+        )
+        assert await in_proof.operate("pause", target) == 202
+        shipped.set()
+        await until_status(in_proof, target, "paused")
+        found = await in_proof.query(query)
+        assert len(found) == (winner == "road")
+        await in_proof.deploy("do")
+        moved = {} if found else {"deployment": "latest"}
+        assert await in_proof.operate("resume", target, **moved) == 200
+        await until_status(in_proof, target, "completed")
+        await sending
+
+    result = instead(lab, rule, move, stimulus)
+    assert result.trace.invocations[0].result == f"shipment-1 goes by {winner}"
+    assert ordered(result) == [{"carrier": winner}]
