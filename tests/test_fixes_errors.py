@@ -1871,3 +1871,22 @@ def test_a_meal_that_is_paused_is_refunded(lab: Lab) -> None:
     trace = instead(lab, rule, move, PLAIN).trace
     assert trace.invocations[0].result == "courier-1"
     assert trace.effect_counts() == {"POST /charges": 1, "POST /couriers": 1, "POST /refunds": 1}
+@pytest.mark.parametrize("pauses", [False, True])
+def test_meal_whose_courier_is_asked_is_refunded_when_it_is_paused(lab: Lab, pauses: bool) -> None:
+    """RDD507: the courier comes, and the next attempt tells so on the fixed code."""
+    courier, target = "POST /couriers", "Meals/buy"
+
+    async def move(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold(courier, at_most=20.0)
+        buying = asyncio.create_task(in_proof.call(target, "order-1"))
+        await in_proof.until_effect(courier)
+        if pauses:
+            assert await in_proof.operate("pause", target) == 202
+        asked.set()
+        if pauses:
+            await resume_on(in_proof, target)
+        await buying
+
+    trace = instead(lab, CHAPTER / "bare-except", move).trace
+    assert trace.invocations[0].result == "courier-1"
+    assert trace.effect_counts().get("POST /refunds", 0) == pauses
