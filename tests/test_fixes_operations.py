@@ -1174,3 +1174,41 @@ def test_what_met_the_limits_is_found(lab: Lab) -> None:
     trace = afterwards(lab, CHAPTER / "long-step-default-timeouts", look).trace
     assert [row["event_type"] for row in found] == ["TransientError"]
     assert trace.invocations[0].status == "completed"
+
+
+def test_key_of_what_failed_gives_the_failure_as_long_as_it_is_kept(lab: Lab) -> None:
+    """RDD603: and another key is paid."""
+    rule, target, answers = CHAPTER / "retention-too-short", "Payouts/pay", []
+
+    async def ask_again(in_proof: LabInProof) -> None:
+        transfer = in_proof.outside.hold("POST /transfers", at_most=20.0)
+        paying = asyncio.create_task(in_proof.call(target, "ann", idempotency_key="payout-1"))
+        await in_proof.until_effect("POST /transfers")
+        await in_proof.operate("kill", target)
+        transfer.set()
+        answers.append(await paying)
+        for key in ("payout-1", "payout-2"):
+            answers.append(await in_proof.call(target, "ann", idempotency_key=key))
+
+    instead(lab, rule, ask_again, PLAIN, rule / "do.py", server={})
+    first, again, other = answers
+    assert first["message"] == again["message"] == "killed"
+    assert other.startswith("transfer-")
+
+
+def test_retention_of_a_delayed_call_is_what_was_set_when_it_came(lab: Lab) -> None:
+    """RDD603: not what is set when it begins."""
+    rule, kept = CHAPTER / "retention-too-short", []
+
+    async def send(in_proof: LabInProof) -> None:
+        for retention, key in (("5m", "before"), ("7d", "after")):
+            await in_proof.admin("PATCH", "/services/Payouts", {"idempotency_retention": retention})
+            sent = f"Payouts/pay/send?delay={500 if key == 'before' else 0}ms"
+            await in_proof.call(sent, "ann", idempotency_key=key)
+        await in_proof.until_effect("POST /transfers", times=2)
+        await in_proof.until_all_completed()
+        kept.extend(await in_proof.query(queries("RDD603")[0]))
+
+    instead(lab, rule, send, PLAIN, server={})
+    kept_for = {row["idempotency_key"]: row["completion_retention"] for row in kept}
+    assert kept_for == {"before": "PT300S", "after": "PT604800S"}
