@@ -1756,3 +1756,27 @@ def test_cancel_between_the_steps_leaves_those_before_it_done(lab: Lab) -> None:
 
     trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
     assert trace.effect_counts() == {"POST /reservations": 1, "POST /labels": 1}
+
+
+def test_price_that_is_lost_after_the_charge_is_answered_with_nothing(lab: Lab) -> None:
+    """RDD113: no charge of 0 tells of it; while it is under way, the page's query finds it."""
+    rule, found = load(CHAPTER / "closure-written-in-run"), []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Checkout/pay", "tea"))
+        await in_proof.until_effect("POST /charges")
+        assert await in_proof.operate("pause", "Checkout/pay") == 202
+        charged.set()
+        await until_status(in_proof, "Checkout/pay", "paused")
+        found.extend(await in_proof.query(queries("RDD113")[0]))
+        assert await in_proof.operate("resume", "Checkout/pay") == 200
+        await until_status(in_proof, "Checkout/pay", "completed")
+        await paying
+
+    trace = instead(lab, rule.folder, prove, PLAIN).trace
+    assert [row["charge_begun"] for row in found] == [1]
+    assert trace.invocations[0].result == 0
+    charges = [each.body for each in trace.effects if each.effect == "POST /charges"]
+    assert charges == [{"cents": 4200}]
