@@ -1167,3 +1167,54 @@ def test_put_after_the_logout_leaves_a_basket_again(
     assert answers[:3] == ["hello ann", "pot is in the basket", "goodbye"]
     assert (answers[3] == "cup is in the basket") == (not refuses)
     assert found == left
+
+
+@pytest.mark.parametrize(
+    ("variant", "seen"), [("dont", "pickup-2"), ("do", "waiting for a courier")]
+)
+def test_shared_reader_does_not_wait_for_what_was_sent_before_it(
+    lab: Lab, tmp_path: Path, variant: str, seen: str
+) -> None:
+    """RDD203: an exclusive one does, whoever sent it."""
+    snippet = changed(
+        tmp_path,
+        f"state/context-type-lies/{variant}",
+        ("headers=key, ", ""),
+        ('ctx.set("status", "on its way")', 'ctx.set("status", pickup)'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        booked = in_proof.outside.hold("POST /pickups", at_most=20.0)
+        await in_proof.call("Parcels/p-7/dispatch/send")
+        await in_proof.until_effect("POST /pickups")
+        await in_proof.until_row("select key from state")
+        await in_proof.call("Parcels/p-7/dispatch/send")
+        asking = asyncio.create_task(in_proof.call("Parcels/p-7/status"))
+        in_the_queue = "select id from sys_invocation where status = 'pending' and target like "
+        waits = "'%/status'" if variant == "dont" else "'%/dispatch'"
+        await in_proof.until_row(in_the_queue + waits)
+        if variant == "do":
+            await asking
+        booked.set()
+        assert await asking == seen
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "context-type-lies", prove, snippet=snippet).trace
+    assert trace.effect_counts() == {"POST /pickups": 2}
+
+
+def test_reader_sent_with_a_delay_before_the_fix_waits_in_the_queue(lab: Lab) -> None:
+    """RDD203: and reads, once it has its turn, on the fixed code."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        booked = in_proof.outside.hold("POST /pickups", at_most=20.0)
+        await in_proof.call("Parcels/p-7/status/send?delay=500ms")
+        await in_proof.deploy("do")
+        await in_proof.call("Parcels/p-7/dispatch/send")
+        await in_proof.until_effect("POST /pickups")
+        await until_status(in_proof, "Parcels/p-7/status", "pending")
+        booked.set()
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "context-type-lies", prove).trace
+    assert [each.result for each in trace.invocations if "status" in each.target] == ["on its way"]
