@@ -1852,25 +1852,6 @@ def test_late_binding_is_fixed_at_a_new_url(
     assert sorted(row["id"] for row in trace.rows["reserved"]) == left
 
 
-def test_a_meal_that_is_paused_is_refunded(lab: Lab) -> None:
-    """RDD507: on the old code; the courier is on the way."""
-    target, rule = "Meals/buy", CHAPTER / "bare-except"
-
-    async def move(in_proof: LabInProof) -> None:
-        courier = in_proof.outside.hold("POST /couriers", at_most=20.0)
-        await in_proof.call(f"{target}/send", "order-1")
-        await in_proof.until_effect("POST /couriers")
-        await in_proof.deploy("do")
-        assert await in_proof.operate("pause", target) in (200, 202)
-        courier.set()
-        await until_status(in_proof, target, "paused")
-        await in_proof.until_effect("POST /refunds")
-        assert await in_proof.operate("resume", target, deployment="latest") == 200
-        await in_proof.until_all_completed()
-
-    trace = instead(lab, rule, move, PLAIN).trace
-    assert trace.invocations[0].result == "courier-1"
-    assert trace.effect_counts() == {"POST /charges": 1, "POST /couriers": 1, "POST /refunds": 1}
 @pytest.mark.parametrize("pauses", [False, True])
 def test_meal_whose_courier_is_asked_is_refunded_when_it_is_paused(lab: Lab, pauses: bool) -> None:
     """RDD507: the courier comes, and the next attempt tells so on the fixed code."""

@@ -41,6 +41,7 @@ LOOKS_UP = {
     "RDD205",
     "RDD207",
     "RDD310",
+    "RDD403",
     "RDD409",
     "RDD411",
     "RDD506",
