@@ -657,17 +657,21 @@ def test_other_waits_on_the_clock_of_a_process(lab: Lab, tmp_path: Path, what: s
     assert trace.effect_counts() == {"POST /requests": 1}
 
 
+SLOW_OFFER = (
+    "\n\ndef mail(",
+    "\n\ndef offers(item: str) -> str:\n"
+    '    return str(httpx.get(f"{API_URL}/offers/{item}", timeout=30).json())\n\n\ndef mail(',
+)
+"""A step for the handler of RDD404, which takes as long as the outside holds it."""
+
+
 def test_a_step_past_its_limit_is_found_there_by_the_replay(lab: Lab, tmp_path: Path) -> None:
     """RDD404: the timer round a step fires; then the step's own result is in the journal."""
     snippet = changed(
         tmp_path,
         "concurrency/wait-for/dont",
         ("(offer, LIMIT", '(ctx.run_typed("offer", offers, item=item), LIMIT'),
-        (
-            "\n\ndef mail(",
-            "\n\ndef offers(item: str) -> str:\n"
-            '    return str(httpx.get(f"{API_URL}/offers/{item}", timeout=30).json())\n\n\ndef mail(',
-        ),
+        SLOW_OFFER,
     )
 
     async def prove(in_proof: LabInProof) -> None:
@@ -891,11 +895,7 @@ def test_the_limit_of_a_step_is_heard_over_http_1_1_when_the_step_has_ended(
         tmp_path,
         "concurrency/wait-for/do",
         ("offer=offer", 'offer=ctx.run_typed("offer", offers, item=item)'),
-        (
-            "\n\ndef mail(",
-            "\n\ndef offers(item: str) -> str:\n"
-            '    return str(httpx.get(f"{API_URL}/offers/{item}", timeout=30).json())\n\n\ndef mail(',
-        ),
+        SLOW_OFFER,
     )
 
     async def prove(in_proof: LabInProof) -> None:

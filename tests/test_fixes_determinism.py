@@ -168,16 +168,37 @@ def test_what_a_lambda_paused_resumes_on_the_fixed_code(lab: Lab) -> None:
     assert trace.effect_counts() == {"POST /emails": 1}
 
 
+RETURNS_A_MODEL = (
+    ("import restate\n", "import pydantic\nimport restate\n"),
+    ("def send_email(", "class Mail(pydantic.BaseModel):\n    id: str\n\n\ndef send_email("),
+    ("(address: str) -> str:", "(address: str) -> Mail:"),
+    ('return str(response.raise_for_status().json()["id"])', "return Mail(id='email-1')"),
+)
+LAMBDA = "determinism/coroutine-from-lambda/plain_function"
+
+
+def test_model_that_a_lambda_returns_is_recognised_by_the_type_hint(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD116: before and after a replay."""
+    hinted = (
+        "lambda: send_email(address))",
+        "lambda: send_email(address), restate.RunOptions(type_hint=Mail))",
+    )
+    returned = ("    return await ctx.run_typed", "    mail = await ctx.run_typed")
+    used = ("\n\n\napp =", "\n    return mail.id\n\n\napp =")
+    snippet = changed(tmp_path, LAMBDA, *RETURNS_A_MODEL, hinted, returned, used)
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Accounts/welcome", "ada@example.com") == "email-1"
+
+    for stimulus in (PLAIN, REPLAY_EVERY_AWAIT):
+        instead(lab, CHAPTER / "coroutine-from-lambda", prove, stimulus, snippet)
+
+
 def test_model_that_a_lambda_returns_is_not_recognised(lab: Lab, tmp_path: Path) -> None:
     """RDD116: nor turned into JSON, whatever the plain function inside is said to return."""
-    snippet = changed(
-        tmp_path,
-        "determinism/coroutine-from-lambda/plain_function",
-        ("import restate\n", "import pydantic\nimport restate\n"),
-        ("def send_email(", "class Mail(pydantic.BaseModel):\n    id: str\n\n\ndef send_email("),
-        ("(address: str) -> str:", "(address: str) -> Mail:"),
-        ('return str(response.raise_for_status().json()["id"])', "return Mail(id='email-1')"),
-    )
+    snippet = changed(tmp_path, LAMBDA, *RETURNS_A_MODEL)
 
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Accounts/welcome/send", "ada@example.com")

@@ -924,6 +924,21 @@ def test_paused_holder_of_a_key_is_resumed_or_ended(lab: Lab, action: str, left:
     assert [state.value for state in trace.state] == [left]
 
 
+def test_an_error_beside_the_step_has_the_invocation_paused(lab: Lab, tmp_path: Path) -> None:
+    """RDD515: the bound is the step's."""
+    rate = '    rate = await ctx.run_typed("rate", fetch_rate, TWICE)\n'
+    beside = f'{rate}    raise ConnectionError("beside")\n'
+    snippet = changed(tmp_path, "errors/paused-nobody-told/do", (rate, beside))
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /rates/usd"] = 90
+        await in_proof.call("Wallets/ann/top_up/send", 10)
+        await until_status(in_proof, "Wallets/ann/top_up", "paused")
+
+    trace = instead(lab, CHAPTER / "paused-nobody-told", prove, snippet=snippet).trace
+    assert [failure.message for failure in trace.failures()][-1:] == ["ConnectionError('beside')"]
+
+
 RATES = """rates = restate.Service("Rates")
 
 
@@ -1037,6 +1052,32 @@ def test_cancel_refunds_a_meal_that_a_courier_fetches(lab: Lab) -> None:
 
     trace = instead(lab, rule, prove, snippet=rule / "do.py").trace
     assert trace.effect_counts() == {"POST /charges": 1, courier: 1, "POST /refunds": 1}
+
+
+def test_a_value_that_somebody_sets_in_between_is_set_back(lab: Lab, tmp_path: Path) -> None:
+    """RDD506: an undoing that may be done twice, where the value isn't the invocation's own."""
+    credit = 'httpx.post(f"{API_URL}/credits", json=[rider, 50])'
+    snippet = changed(
+        tmp_path,
+        "errors/compensation-not-idempotent/dont",
+        (credit, 'httpx.put(f"{API_URL}/bikes/7", json="free", timeout=60)'),
+    )
+    freed = "PUT /bikes/7"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /unlocks", times=1, status=409)
+        answer = in_proof.outside.hold(freed, at_most=20.0)
+        await in_proof.call("Bikes/7/rent/send", "ann")
+        await in_proof.until_effect(freed)
+        answer.set()
+        del in_proof.outside.held[freed]
+        await in_proof.outside.receive(freed, "in repair", None, {})
+        await in_proof.until_all_completed()
+        put = [each.body for each in in_proof.outside.ledger if each.effect == freed]
+        assert put == ["free", "in repair", "free"]
+
+    rule = CHAPTER / "compensation-not-idempotent"
+    instead(lab, rule, prove, crash_after_effect(freed), snippet)
 
 
 async def refuse_unlock(in_proof: LabInProof) -> asyncio.Task[Any]:
@@ -1188,7 +1229,6 @@ def test_a_second_cancel_holds_back_the_charge(lab: Lab, tmp_path: Path) -> None
     async def cancel_twice(in_proof: LabInProof) -> None:
         renewing = asyncio.create_task(in_proof.call(target, "ann"))
         for times in (1, 2):
-            await in_proof.until_row(f"{ASLEEP} group by index having count(*) = 1")
             await in_proof.until_row(
                 "select count(*) from sys_journal where entry_type = 'Command: Sleep'"
                 f" having count(*) = {times}"
@@ -1355,6 +1395,37 @@ def test_who_waits_at_the_fix_gets_there_later(lab: Lab) -> None:
         assert [row["target"] for row in await in_proof.query(query)] == [target]
 
     instead(lab, CHAPTER / "raise-without-from", plan, PLAIN)
+
+
+STEP = 'ctx.run_typed("reserve", reserve, guest=guest)'
+SLEEP = 'ctx.sleep(__import__("datetime").timedelta(hours=1))'
+
+
+@pytest.mark.parametrize(
+    ("waits", "found"), [("ctx.service_call(book, guest)", 1), (STEP, 0), (SLEEP, 0)]
+)
+def test_who_met_a_cancel_is_listed_if_it_met_it_at_a_call(
+    lab: Lab, tmp_path: Path, waits: str, found: int
+) -> None:
+    """RDD510: the call is cancelled as well, and its failure journaled."""
+    target, (query,) = "Trips/plan", queries("RDD510")
+    call = "return await ctx.service_call(book, guest)"
+    snippet = changed(tmp_path, "errors/raise-without-from/dont", (call, f"return await {waits}"))
+
+    async def plan(in_proof: LabInProof) -> None:
+        room = in_proof.outside.hold("POST /rooms", at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_row(
+            f"select i.id from sys_invocation i join sys_journal j on i.id = j.id "
+            f"where i.target = '{target}' and j.entry_type in ('Command: Call', 'Command: Sleep') "
+            "or j.entry_type = 'Command: Run'"
+        )
+        assert await in_proof.operate("cancel", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(query)) == found
+        room.set()
+
+    instead(lab, CHAPTER / "raise-without-from", plan, PLAIN, snippet)
 
 
 @pytest.mark.parametrize(
