@@ -56,7 +56,7 @@ def lab() -> Iterator[Lab]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="lab")
     thread.start()
-    manager = laboratory(ahead=1)
+    manager = laboratory(ahead=0)
     try:
         yield Lab(await_in(loop, manager.__aenter__()), loop)
         await_in(loop, manager.__aexit__(None, None, None))

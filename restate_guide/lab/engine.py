@@ -499,6 +499,10 @@ class Laboratory:
                         f"can't set that on one that already runs. Unset {INGRESS_URL} for it."
                     )
                 await stack.enter_async_context(_alone())
+            # It is left last: what may still call it is gone by then.
+            own = None
+            if not urls:
+                own = await stack.enter_async_context(self._servers.take(proof.server))
             witness = Witness(stimulus, say)
             service = await stack.enter_async_context(outside(witness.on_received))
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
@@ -514,9 +518,11 @@ class Laboratory:
             }
             plan = Plan(snippet, stimulus, folder, listener, env, self._nursery)
             crew = witness.workers = await stack.enter_async_context(workers(plan, say))
-            server = await stack.enter_async_context(
-                running_server(*urls) if urls else self._servers.take(proof.server)
-            )
+            if urls:
+                server = await stack.enter_async_context(running_server(*urls))
+            else:
+                assert own is not None
+                server = (await own).server
             gate.leads_to(server)
             port = listener.getsockname()[1]
             if not server.is_own:
@@ -582,7 +588,7 @@ async def laboratory(limits: Limits = NO_LIMITS, ahead: int = 2) -> AsyncIterato
         # Two hash seeds: the first worker's, and its successor's.
         starting = [start_nursery(kept, seed, limits) for seed in (1, 2)]
         nurseries = await asyncio.gather(*(stack.enter_async_context(n) for n in starting))
-        servers = OwnServers(kept)
+        servers = OwnServers(kept, ahead)
         stack.push_async_callback(servers.close)
         yield Laboratory(kept, servers, list(nurseries), ahead)
 
@@ -689,9 +695,9 @@ async def _tidy(server: Server, services: list[str]) -> None:
             await server.admin.patch(f"/invocations/{row['id']}/kill")
         await server.admin.patch(f"/invocations/{row['id']}/purge")
     state = f"select distinct service_name, service_key from state where service_name in ({names})"
-    for row in await server.query(state):
-        cleared = {"object_key": row["service_key"], "new_state": {}}
-        await server.admin.post(f"/services/{row['service_name']}/state", json=cleared)
+    await server.clear_state(
+        (row["service_name"], row["service_key"]) for row in await server.query(state)
+    )
     for _ in range(100):  # a killed invocation may keep its key for a moment
         if not await server.query(state):
             break
