@@ -70,8 +70,8 @@ def main() -> None:
     guide run RDD102 --dont       watch what the don't does, as it does it
     guide run --all               prove every rule
 
-    A server is started for each run and ended after it. With RESTATE_INGRESS_URL and RESTATE_ADMIN_URL
-    set, the one that runs there is used instead.
+    A run has a server to itself; all are ended after the last one. With RESTATE_INGRESS_URL and
+    RESTATE_ADMIN_URL set, the one that runs there is used instead.
     """
 
 

@@ -52,7 +52,7 @@ def await_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T])
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """Nurseries are slow to start, so all tests of a process share them; servers are shared by none."""
+    """Nurseries are slow to start, so all tests of a process share them; a server is empty for each run."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="lab")
     thread.start()

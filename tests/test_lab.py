@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -24,6 +25,7 @@ from restate_guide.lab import (
     PLAIN,
     Holds,
     LabError,
+    Laboratory,
     Result,
     SnippetError,
     WaitsForever,
@@ -35,7 +37,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab.evidence import dumps, prove
 from restate_guide.lab.processes import processes
-from restate_guide.lab.server import ADMIN_URL, INGRESS_URL, SETTINGS, find_binary
+from restate_guide.lab.server import ADMIN_URL, COUNTS, INGRESS_URL, SETTINGS, Server, find_binary
 from tests.bare import run
 from tests.conftest import Lab, apart
 from tests.ports import free_port
@@ -173,6 +175,83 @@ def test_snippet_that_fails_is_told_with_its_traceback(lab: Lab, tmp_path: Path)
     broken.write_text("import restate\napp = restate.app([undefined])\n")
     with pytest.raises(SnippetError, match=r'do\.py", line 2[\s\S]*undefined'):
         lab.run(lab.laboratory.result(proof, broken))
+
+
+async def servers_of(
+    lab: Laboratory,
+    rule: str,
+    variant: str,
+    then: Callable[[LabInProof], Awaitable[Any]] | None = None,
+) -> tuple[Server, Server]:
+    """The servers of two runs, one after the other; the second one is looked at before its calls.
+
+    Args:
+        then: what is done after the calls of the first.
+    """
+    proof = load(catalogue.find(rule, catalogue.rules()).folder)
+    servers: list[Server] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        servers.append(in_proof._server)
+        (rows,) = await in_proof.query(COUNTS)
+        assert {table for table, count in rows.items() if count} == {
+            "sys_deployment",
+            "sys_service",
+        }
+        (first, *_) = (await in_proof.admin("GET", "/services"))["services"]
+        assert (first["public"], first["revision"]) == (True, 1)
+        await proof.prove(in_proof)
+        if then and len(servers) == 1:
+            await then(in_proof)
+
+    for _ in range(2):
+        result = await lab.result(dataclasses.replace(proof, prove=prove), proof.snippet(variant))
+        assert result.outcome == (proof.promise if variant == "do" else proof.symptom)
+    first, second = servers
+    return first, second
+
+
+async def hide(in_proof: LabInProof) -> None:
+    (service, *_) = (await in_proof.admin("GET", "/services"))["services"]
+    await in_proof.admin("PATCH", f"/services/{service['name']}", {"public": False})
+
+
+@pytest.mark.parametrize(
+    ("rule", "variant"),
+    [
+        pytest.param("RDD102", "dont", id="a step"),
+        pytest.param("RDD208", "dont", id="state"),
+        pytest.param("RDD103", "dont", id="a paused invocation that has its key"),
+        pytest.param("RDD306", "do", id="a promise"),
+        pytest.param("RDD307", "do", id="an idempotency key"),
+    ],
+)
+def test_a_server_that_can_be_emptied_is_used_again(lab: Lab, rule: str, variant: str) -> None:
+    """What was set of a service by an operator is gone, too."""
+    first, second = lab.run(servers_of(lab.laboratory, rule, variant, hide))
+    assert first is second
+
+
+@pytest.mark.parametrize(
+    ("rule", "variant", "then"),
+    [
+        pytest.param("RDD404", "dont", None, id="suspended"),
+        pytest.param("RDD303", "dont", None, id="a queue"),
+        pytest.param("RDD509", "do", None, id="a sleep that was cancelled"),
+        pytest.param("RDD704", "do", None, id="a delayed message"),
+        pytest.param("RDD102", "do", LabInProof.restart_server, id="restarted"),
+    ],
+)
+def test_a_server_that_may_have_something_due_is_not_used_again(
+    lab: Lab, rule: str, variant: str, then: Callable[[LabInProof], Awaitable[Any]] | None
+) -> None:
+    first, second = lab.run(servers_of(lab.laboratory, rule, variant, then))
+    assert first is not second
+
+
+def test_a_server_with_settings_of_its_own_is_used_once(lab: Lab) -> None:
+    first, second = lab.run(servers_of(lab.laboratory, "RDD603", "dont"))
+    assert first is not second
 
 
 def test_the_next_run_is_not_disturbed_by_one_that_failed(lab: Lab) -> None:
