@@ -1917,8 +1917,8 @@ def test_a_token_that_was_purged_is_still_in_the_log_on_disk(lab: Lab) -> None:
         await in_proof.until_all_completed()
         assert await in_proof.operate("purge-journal", "Claims/file") == 200
         await in_proof.until_no_row(tokens)
-        socket = Path(in_proof._server.connect_ingress.args[0])  # type: ignore[attr-defined]
-        files = [path for path in (socket.parent / "log-store").iterdir() if path.is_file()]
+        assert in_proof.server.data is not None
+        files = [path for path in (in_proof.server.data / "log-store").iterdir() if path.is_file()]
         assert any(b"for-this-proof-only" in path.read_bytes() for path in files)
 
     instead(lab, rule, purge, PLAIN, rule / "do.py", server=plain)

@@ -726,7 +726,7 @@ def test_body_that_is_no_json_never_comes_to_the_handler(
 
     async def broken(in_proof: LabInProof) -> None:
         json = {"content-type": "application/json"}
-        ingress = in_proof._server.ingress  # the lab itself sends only what is JSON
+        ingress = in_proof.server.ingress  # the lab itself sends only what is JSON
         answer = await ingress.post("/Parcels/send", content=b'{"item":', headers=json)
         assert answer.status_code == status
         assert answer.json()["message"].startswith(message)
@@ -1028,7 +1028,7 @@ def test_answer_of_a_private_service_is_given_to_who_knows_the_call(
             "select id from sys_invocation where target = 'Refunds/refund'"
         )
         for known in (row["id"], "Refunds/refund/k-1"):
-            given = await in_proof._server.ingress.get(f"/restate/invocation/{known}/{way}")
+            given = await in_proof.server.ingress.get(f"/restate/invocation/{known}/{way}")
             answers.append(given.json())
 
     promise = Holds(["refunded order-1"])

@@ -192,7 +192,7 @@ async def servers_of(
     servers: list[Server] = []
 
     async def prove(in_proof: LabInProof) -> None:
-        servers.append(in_proof._server)
+        servers.append(in_proof.server)
         (rows,) = await in_proof.query(COUNTS)
         assert {table for table, count in rows.items() if count} == {
             "sys_deployment",

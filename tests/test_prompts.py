@@ -142,7 +142,7 @@ def test_a_reading_goes_over_the_wire_in_eight_bytes(lab: Lab, stimulus: Stimulu
             await lab.call("Meters/cellar/calibrate", 0.5)
         for content in (WIRE.pack(7, 20.25), b"seven"):
             kind = {"content-type": "application/octet-stream"}
-            ingress = lab._server.ingress
+            ingress = lab.server.ingress
             got.append(await ingress.post("/Meters/cellar/correct", content=content, headers=kind))
         await lab.until_all_completed()
 

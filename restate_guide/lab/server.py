@@ -133,6 +133,8 @@ class Server:
         self.restart: Callable[[], Awaitable[None]] | None = None
         """Kills it and starts it again on its data, where the lab started it."""
         self.was_restarted = False
+        self.data: Path | None = None
+        """Its data folder, where the lab started it."""
 
     async def version(self) -> str:
         return str((await self.admin.get("/version")).raise_for_status().json()["version"])
@@ -239,6 +241,7 @@ async def own_server(
     async with client("ingress") as ingress, client("admin") as admin:
         connect = functools.partial(asyncio.open_unix_connection, data / "n" / "ingress.sock")
         server = Server(ingress, admin, True, connect)
+        server.data = data / "n"
 
         async def restart() -> None:
             server.was_restarted = True
