@@ -172,7 +172,7 @@ def test_a_link_shows_the_code_and_runs_nothing(
     other.close()
 
 
-@pytest.mark.parametrize("text", ["AAAA", "x", "a" * 70000])
+@pytest.mark.parametrize("text", ["AAAA", "x", "a" * 70000], ids=["no code", "short", "long"])
 def test_a_damaged_link_is_said_to_be_one(page: Page, served: Served, text: str) -> None:
     page.goto(f"{served.page}#edit=do:{text}", wait_until="domcontentloaded")
     comes_to(page.locator(".pair > .side.do"), "The link is damaged")
