@@ -419,7 +419,7 @@ def decoded(response: httpx.Response) -> Json:
 
 
 class Laboratory:
-    """What runs have in common: the keeper, the nurseries, and a server ahead."""
+    """What runs have in common: the keeper, the nurseries, and the servers."""
 
     def __init__(
         self, kept: Processes, servers: OwnServers, nurseries: list[Nursery], ahead: int
@@ -581,8 +581,8 @@ async def laboratory(limits: Limits = NO_LIMITS, ahead: int = 2) -> AsyncIterato
 
     Args:
         limits: of each worker.
-        ahead: servers to be started while a run goes on, for those to come; a proof's two
-            variants run side by side.
+        ahead: servers that are seen to while a run goes on, for those to come; a proof's two
+            variants run side by side. With none, the next run has the one before it emptied.
     """
     asyncio.get_running_loop().set_exception_handler(without_noise)
     async with processes() as kept, contextlib.AsyncExitStack() as stack:
