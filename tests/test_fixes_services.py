@@ -646,35 +646,99 @@ def test_book_that_somebody_else_took_meanwhile(lab: Lab, tmp_path: Path, anew: 
     assert trace.effect_counts().get("POST /waiting", 0) == anew
 
 
-@pytest.mark.parametrize("action", ["resume", "kill"])
-def test_paused_before_it_decides_anew(lab: Lab, tmp_path: Path, action: str) -> None:
-    """RDD705: on the old code; the reader has the book, so it is killed, and isn't noted down."""
+@pytest.mark.parametrize("by_message", [True, False])
+def test_cancel_while_the_book_is_lent_is_no_refusal(
+    lab: Lab, tmp_path: Path, by_message: bool
+) -> None:
+    """RDD705: a handler that takes each terminal error for one notes down who gets the book."""
     proof = load(CHAPTER / "control-in-the-data-plane")
     lent, target = "PUT /books/dune", "Library/borrow"
-    lends = 'put(f"{API_URL}/books/dune", json=reader, headers=headers'
+    tells = '        if error.message != "taken":\n            raise\n'
+    anew = DECIDES_ANEW if by_message else DECIDES_ANEW.replace(tells, "").replace(" as error", "")
+    acts = '    return await ctx.run_typed("act", act, reader=reader, key=key)\n'
+    snippet = changed(tmp_path, f"services/{proof.folder.name}/do", (acts, anew))
+
+    async def cancel(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /books/dune"] = "free"
+        answered = in_proof.outside.hold(lent, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(lent)
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_all_completed()
+        answered.set()
+
+    trace = instead(lab, proof.folder, cancel, PLAIN, snippet).trace
+    assert trace.effect_counts() == ({lent: 1} if by_message else {lent: 1, "POST /waiting": 1})
+
+
+@pytest.mark.parametrize("first", ["lent", "noted down"])
+@pytest.mark.parametrize("action", ["resume", "kill"])
+def test_paused_before_it_decides_anew(lab: Lab, tmp_path: Path, action: str, first: str) -> None:
+    """RDD705: on the old code; who has the book, or is on the list, would be both: it is killed."""
+    proof = load(CHAPTER / "control-in-the-data-plane")
+    book, target = "GET /books/dune", "Library/borrow"
+    effects = ["PUT /books/dune", "POST /waiting"]
+    if first == "noted down":
+        effects.reverse()
+    method, path = effects[0].lower().split()
+    sends = f'{method}(f"{{API_URL}}{path}", json=reader, headers=headers'
     pause = "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(seconds=9))"
     snippet = changed(
         tmp_path,
         f"services/{proof.folder.name}/dont",
-        (lends, f"{lends}, timeout=httpx.Timeout(30, read=0.5)"),
+        (sends, f"{sends}, timeout=httpx.Timeout(30, read=0.5)"),
         ("import os\n", "import os\nfrom datetime import timedelta\n"),
         ('restate.Service("Library")', f'restate.Service("Library", {pause})'),
     )
 
     async def look(in_proof: LabInProof) -> None:
-        in_proof.outside.answers["GET /books/dune"] = "free"
-        answered = in_proof.outside.hold(lent, at_most=20.0)
+        in_proof.outside.answers[book] = "free" if first == "lent" else "bob"
+        answered = in_proof.outside.hold(effects[0], at_most=20.0)
         await in_proof.call(f"{target}/send", "ann")
         await until_status(in_proof, target, "backing-off")
         answered.set()
         assert await in_proof.operate("pause", target) in (200, 202)
         await until_status(in_proof, target, "paused")
-        assert in_proof.outside.answers["GET /books/dune"] == "ann"
+        if first == "noted down":  # and Bob has brought it back
+            in_proof.outside.answers[book] = "free"
         assert await in_proof.operate(action, target) == 200
         await in_proof.until_all_completed()
 
     trace = instead(lab, proof.folder, look, PLAIN, snippet).trace
-    assert trace.effect_counts().get("POST /waiting", 0) == (action == "resume")
+    assert trace.effect_counts().get(effects[0]) == 1
+    assert trace.effect_counts().get(effects[1], 0) == (action == "resume")
+
+
+def test_whoever_has_the_book_and_asks_again_is_noted_down(lab: Lab) -> None:
+    """RDD705: by the do, too; so who was killed doesn't ask again."""
+    proof = load(CHAPTER / "control-in-the-data-plane")
+
+    async def ask_twice(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        await in_proof.call("Library/borrow", "ann")
+
+    trace = instead(lab, proof.folder, ask_twice, PLAIN, proof.snippet("do")).trace
+    assert [call.answer for call in trace.calls] == ["the book is yours", "you are on the list"]
+
+
+def test_what_has_done_neither_is_resumed_there(lab: Lab, tmp_path: Path) -> None:
+    """RDD705: on the old deployment, beside the new one."""
+    proof = load(CHAPTER / "control-in-the-data-plane")
+    book, target = "GET /books/dune", "Library/borrow"
+
+    async def resume(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[book] = "free"
+        in_proof.outside.fail(book, times=1000)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        in_proof.outside.unwell.clear()
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, proof.folder, resume, PLAIN).trace
+    assert trace.invocations[0].result == "the book is yours"
+    assert trace.effect_counts().get("PUT /books/dune") == 1
 
 
 def test_of_a_refused_call_and_its_caller_both_are_listed(lab: Lab, tmp_path: Path) -> None:
