@@ -1089,6 +1089,50 @@ def test_a_vote_with_a_delay_stays_shared(lab: Lab, tmp_path: Path) -> None:
     assert trace.failures()
 
 
+@pytest.mark.parametrize(
+    ("asks", "told"),
+    [
+        ('ctx.set("device", device)', True),
+        ('ctx.clear("device")', True),
+        ("ctx.clear_all()", True),
+        ('await ctx.get("device", type_hint=str)', False),
+        ("await ctx.state_keys()", False),
+    ],
+)
+def test_nothing_waits_for_a_write_that_is_refused(
+    lab: Lab, tmp_path: Path, asks: str, told: bool
+) -> None:
+    """RDD201: the step behind it is carried out in each attempt, and is in no journal."""
+    target, (query,) = "SignIns/check", queries("RDD201")
+    imports = "import os\n\nimport httpx\nimport restate\n"
+    tell = """
+
+def tell() -> None:
+    httpx.post(os.environ["API_URL"] + "/mails")
+
+
+sign_ins ="""
+    body = f"""    {asks}
+    await ctx.run_typed("tell", tell)
+    return "told"
+"""
+    dont = changed(tmp_path, "state/state-in-a-service/dont", ("import restate\n", imports))
+    text = dont.read_text().replace("\nsign_ins =", tell, 1)
+    start, end = text.index("    last = "), text.index("\n\napp =")
+    dont.write_text(text[:start] + body + text[end:])
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "phone")
+        await until_status(in_proof, target, "paused")
+        assert [row["target"] for row in await in_proof.query(query)] == [target]
+
+    trace = run(lab, "state-in-a-service", prove, snippet=dont).trace
+    mails = trace.effect_counts().get("POST /mails", 0)
+    assert mails > 1 if told else mails == 0
+    (entry,) = trace.invocations[0].journal
+    assert entry.type == "Command: Input"
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_service_that_takes_over_keeps_its_steps(lab: Lab, tmp_path: Path, kept: bool) -> None:
     """RDD201: those before the `ctx.get`, which are in the journal."""
@@ -1107,6 +1151,32 @@ def test_a_service_that_takes_over_keeps_its_steps(lab: Lab, tmp_path: Path, kep
         await kill_what_pauses_again(in_proof, target, deployment="latest")
         told = "select id from sys_journal_events where event_json like '%RT0016%'"
         assert await in_proof.query(told)
+
+    run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
+
+
+def test_a_service_that_takes_over_repeats_what_came_after_a_write(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD201: the journal holds no such step."""
+    target, mail = "SignIns/check", "POST /mails"
+    imports = "import os\n\nimport httpx\nimport restate\n"
+    posts = 'lambda: httpx.post(os.environ["API_URL"] + "/mails").status_code'
+    step = f'    await ctx.run_typed("mail", {posts})\n'
+    get = '    last = await ctx.get("device", type_hint=str)\n'
+    write = f'    ctx.set("device", device)\n{step}'
+    changed(
+        tmp_path, "state/state-in-a-service/dont", ("import restate\n", imports), (get, write + get)
+    )
+    (tmp_path / "moved.py").write_text(moved(step).replace("import restate\n", imports, 1))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "phone")
+        await until_status(in_proof, target, "paused")
+        before = [each.effect for each in in_proof.outside.ledger].count(mail)
+        await resume_on(in_proof, target, "moved")
+        after = [each.effect for each in in_proof.outside.ledger].count(mail)
+        assert before and after == before + 1
 
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
 
