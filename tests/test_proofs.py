@@ -47,7 +47,6 @@ LOOKS_UP = {
     "RDD506",
     "RDD513",
     "RDD603",
-    "RDD802",
 }
 """Rules whose page has a query that lists what is under way, or suspects: it tells no pair apart.
 
