@@ -13,6 +13,7 @@ from importlib.metadata import requires
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 import restate
 
@@ -1112,20 +1113,27 @@ def test_what_a_module_wrote_into_another_journal_stops_its_replay(
     assert outcome == JournalMismatch(command=2, was="value '\"Linz\"'", now="value '\"Wien\"'")
 
 
-def test_a_purged_journal_holds_no_token_and_the_outcome_stays(lab: Lab) -> None:
+def test_a_purged_journal_holds_no_token_and_the_key_still_answers(lab: Lab) -> None:
     """RDD311."""
     tokens = "select id from sys_journal where entry_json like '%for-this-proof-only%'"
     over = (
         "select id from sys_invocation where status = 'completed' and completion_result = 'success'"
     )
+    headers = {"authorization": "Bearer for-this-proof-only", "x-trace": "t-1"}
+    rule, target = CHAPTER / "secrets-in-headers", "Claims/file"
 
     async def purge(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "water-damage", headers=headers, idempotency_key="claim")
+        await in_proof.until_all_completed()
         assert len(await in_proof.query(tokens)) == 1
-        assert await in_proof.operate("purge-journal", "Claims/file") == 200
+        assert await in_proof.operate("purge-journal", target) == 200
         await in_proof.until_no_row(tokens)
         assert len(await in_proof.query(over)) == 1
+        again = in_proof.call(target, "water-damage", headers=headers, idempotency_key="claim")
+        assert await again == "claim-1"
 
-    afterwards(lab, CHAPTER / "secrets-in-headers", purge)
+    trace = instead(lab, rule, purge, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /claims": 1}
 
 
 def test_a_token_in_a_call_is_found_however_it_is_written(lab: Lab, tmp_path: Path) -> None:
@@ -1937,6 +1945,59 @@ def test_another_header_with_a_secret_is_found_by_its_name_only(lab: Lab, page: 
         assert len(await in_proof.query(asked)) == (0 if page else 1)
 
     instead(lab, rule, look, PLAIN, rule / "do.py")
+
+
+@pytest.mark.parametrize("where", ["body", "query of the URL"])
+def test_a_password_elsewhere_stands_in_the_input_too(lab: Lab, where: str) -> None:
+    """RDD311: of a body no text is found, as it stands there in numbers."""
+    secret, rule = "for-this-proof-only", CHAPTER / "secrets-in-headers"
+    in_numbers = ",".join(str(byte) for byte in secret.encode())
+    read = "select id, entry_type from sys_journal where entry_json like"
+
+    async def look(in_proof: LabInProof) -> None:
+        target, body = "Claims/file", "water-damage"
+        sent = (target, secret) if where == "body" else (f"{target}?password={secret}", body)
+        await in_proof.call(*sent, headers={"x-trace": "t-1"})
+        in_text, as_numbers = [
+            await in_proof.query(f"{read} '%{each}%' and index = 0")
+            for each in (secret, in_numbers)
+        ]
+        assert (len(in_text), len(as_numbers)) == ((0, 1) if where == "body" else (1, 0))
+
+    instead(lab, rule, look, PLAIN, rule / "do.py")
+
+
+@pytest.mark.parametrize("status", ["scheduled", "pending"])
+def test_a_token_that_waits_its_turn_is_found(lab: Lab, tmp_path: Path, status: str) -> None:
+    """RDD311: the first entry is there before the first attempt; it can't be purged yet."""
+    (query,) = queries("RDD311")
+    slug = "communication/secrets-in-headers"
+    keyed = [
+        ('restate.Service("Claims")', 'restate.VirtualObject("Claims")'),
+        ("ctx: restate.Context", "ctx: restate.ObjectContext"),
+        ("client.service_call(file, claim)", 'client.object_call(file, "x", claim)'),
+    ]
+    snippet = changed(tmp_path, f"{slug}/do", *keyed)
+    headers, target = {"x-trace": "t-1"}, "Claims/broker-1/file"
+
+    async def look(in_proof: LabInProof) -> None:
+        filed = in_proof.outside.hold("POST /claims", at_most=20.0)
+        await in_proof.call(f"{target}/send", "water-damage", headers=headers)
+        await in_proof.until_effect("POST /claims")
+        late = "?delay=1h" if status == "scheduled" else ""
+        signed = {**headers, "authorization": "Bearer for-this-proof-only"}
+        sent = await in_proof.call(f"{target}/send{late}", "fire-damage", headers=signed)
+        await until_status(in_proof, target, status)
+        (row,) = await in_proof.query(query)
+        assert (row["id"], row["status"]) == (sent["invocationId"], status)
+        path = f"/invocations/{row['id']}"
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            await in_proof.admin("PATCH", f"{path}/purge-journal")
+        await in_proof.admin("PATCH", f"{path}/kill")
+        filed.set()
+        await in_proof.until_all_completed()
+
+    instead(lab, SNIPPETS / slug, look, PLAIN, snippet)
 
 
 @pytest.mark.parametrize(("passed", "paid"), [("", False), (', headers={"x-user": "ann"}', True)])
