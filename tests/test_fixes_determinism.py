@@ -279,6 +279,33 @@ def test_old_code_is_registered_before_the_fix(lab: Lab) -> None:
     assert trace.effect_counts() == {"POST /reservations": 5}
 
 
+@pytest.mark.parametrize(("alone", "reserved"), [(True, ["mug"]), (False, None)])
+def test_order_is_written_in_for_one_id_alone(
+    lab: Lab, tmp_path: Path, alone: bool, reserved: list[str] | None
+) -> None:
+    """RDD111: else a new order that comes to the old code meanwhile has the stuck one's items reserved."""
+    rule, target = CHAPTER / "unordered-iteration", "Orders/fulfil"
+    dont = changed(tmp_path, "determinism/unordered-iteration/dont")
+    stuck: list[str] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(rule).prove(in_proof)
+        await until_status(in_proof, target, "paused")
+        steps = await in_proof.query(
+            "select id, name from sys_journal where entry_type = 'Command: Run' order by index"
+        )
+        stuck.extend(str(step["name"]).removeprefix("reserve ") for step in steps)
+        rest = f' if ctx.request().id == "{steps[0]["id"]}" else set(items)' if alone else ""
+        written = dont.read_text().replace("set(items)", f"{stuck}{rest}")
+        (tmp_path / "written.py").write_text(written)
+        await resume_on(in_proof, target, "written")
+        await in_proof.call(target, ["mug"])
+
+    effects = instead(lab, rule, prove, snippet=dont).trace.effects
+    assert len(stuck) == 4
+    assert [effect.body["item"] for effect in effects] == stuck + (reserved or stuck)
+
+
 def test_fix_that_was_registered_first_is_registered_once_more(lab: Lab) -> None:
     """RDD111: else new orders go to the old code; without `force` nothing changes."""
 
@@ -327,6 +354,20 @@ def test_set_that_is_built_otherwise_is_in_another_order() -> None:
     found = {compared(seed).strip() for seed in range(1, 9)}
     assert found <= {"True True", "True False"}
     assert "True False" in found
+
+
+def test_sum_of_floats_depends_on_the_order_of_the_set() -> None:
+    """RDD111: such as one of the prices of what is in it."""
+    prices = "{'tea': 0.1, 'cup': 0.2, 'pot': 0.3, 'tray': 0.4}"
+    script = f"prices, total = {prices}, 0.0\nfor item in set(prices): total += prices[item]\nprint(total)"
+
+    def total(seed: int) -> str:
+        command = [sys.executable, "-c", script]
+        return subprocess.check_output(command, env={"PYTHONHASHSEED": str(seed)}, text=True)
+
+    totals = {float(total(seed)) for seed in range(1, 9)}
+    assert len(totals) > 1
+    assert {round(each, 9) for each in totals} == {1.0}
 
 
 @pytest.mark.parametrize(
@@ -1425,6 +1466,10 @@ async def pack(ctx: restate.Context, items: list[str]) -> None:
 
 
 app = """
+KEYED = (
+    ("restate.Service(", "restate.VirtualObject("),
+    ("restate.Context", "restate.ObjectContext"),
+)
 
 
 @pytest.mark.parametrize(
@@ -1434,23 +1479,31 @@ app = """
         (LOOP.replace("(unique)", "(unique, key=lambda i: (len(i), i))"), "holds"),
         ("    ctx.service_send(pack, list(unique))\n", "journal-mismatch"),
         ("    ctx.service_send(pack, sorted(unique))\n", "holds"),
+        ("    await ctx.service_call(pack, list(unique))\n", "journal-mismatch"),
+        ('    ctx.set("items", list(unique))\n', "journal-mismatch"),
+        ('    ctx.set("items", sorted(unique))\n', "holds"),
     ],
-    ids=["key ties", "key doesn't tie", "list", "sorted list"],
+    ids=["key ties", "no tie", "list", "sorted list", "called", "state", "sorted state"],
 )
 def test_what_is_left_in_the_order_of_the_set(
     lab: Lab, tmp_path: Path, instead_of: str, outcome: str
 ) -> None:
-    """RDD111: what ties by a key, and a list that a call is given."""
+    """RDD111: what ties by a key, and a list that a call, a message or the state is given."""
+    keyed = "ctx.set" in instead_of
     snippet = changed(
         tmp_path,
         "determinism/unordered-iteration/do",
         (LOOP, instead_of),
-        ("app = ", PACK),
+        ("app = ", "app = " if keyed else PACK),
+        *(KEYED if keyed else ()),
     )
     rule = CHAPTER / "unordered-iteration"
     reserved = {"POST /reservations": 4} if "for" in instead_of else {}
-    proof = load(rule)
-    result = instead(lab, rule, proof.prove, snippet=snippet, promise=Holds([4], reserved))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"Orders{'/o-1' * keyed}/fulfil", ["tea", "cup", "pot", "tray", "tea"])
+
+    result = instead(lab, rule, prove, snippet=snippet, promise=Holds([4], reserved))
     assert result.outcome.kind == outcome, result.outcome
 
 
