@@ -874,6 +874,50 @@ def test_attempt_that_finds_no_worker_counts_as_a_try(lab: Lab, tmp_path: Path) 
     assert trace.invocations[0].result == "ann has not paid"
 
 
+@pytest.mark.parametrize(("where", "debits"), [("in place", 4), ("at a new URL", 3)])
+def test_loop_that_is_running_is_cut_off_in_place(
+    lab: Lab, tmp_path: Path, where: str, debits: int
+) -> None:
+    """RDD514: two debits before it, and two after; beside the fix, the loop comes to its end."""
+    rule, first, later = "errors/retry-loop-by-hand", "POST /debits/first", "POST /debits"
+    changed(tmp_path, f"{rule}/do")
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        ("for _ in range(3)", 'for path in ("debits/first", "debits", "debits")'),
+        ("{API_URL}/debits", "{API_URL}/{path}"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {each: {"status": "returned"} for each in (first, later)}
+        second = in_proof.outside.hold(later, at_most=20.0)
+        await in_proof.call("Members/collect/send", "ann")
+        await in_proof.until_effect(later)
+        if where == "at a new URL":
+            await in_proof.deploy("do")
+        second.set()
+        await in_proof.until_all_completed()
+
+    over = dataclasses.replace(crash_after_effect(later), successor="do")
+    stimulus = over if where == "in place" else PLAIN
+    trace = instead(lab, SNIPPETS / rule, prove, stimulus, dont).trace
+    assert trace.effect_counts() == {first: 1, later: debits - 1}
+    assert trace.invocations[0].result == "ann has not paid"
+
+
+def test_what_a_loop_in_the_handler_left_paused_gets_three_tries(lab: Lab) -> None:
+    """RDD514: when it is resumed on the fix, on top of what it has had."""
+
+    async def fix(in_proof: LabInProof) -> None:
+        before = len(in_proof.outside.ledger)
+        await resume_on(in_proof, "Members/collect")
+        assert len(in_proof.outside.ledger) == before + 3
+
+    rule, stimulus = CHAPTER / "retry-loop-by-hand", PLAIN
+    trace = afterwards(lab, rule, fix, stimulus, "handler").trace
+    assert trace.invocations[0].result == "ann has not paid"
+
+
 async def until_registered(in_proof: LabInProof, port: int) -> None:
     """Registers a worker that is starting."""
     async with asyncio.timeout(30):
