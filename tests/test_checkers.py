@@ -77,8 +77,18 @@ OTHERWISE = {
         for name, hint, first in (
             ("list", "list[Address]", "found[0]"),
             ("dict", "dict[str, Address]", 'found["ann"]'),
+            ("optional", "Address | None", "found"),
         )
     },
+    "hint_enum.py": rewritten(
+        "state/get-without-type-hint/do.py",
+        "address = await ctx.get",
+        """size = await ctx.get("size", type_hint=Size)
+    print(size.name if size else None)
+    address = await ctx.get""",
+    )
+    .replace("import restate\n", "import enum\n\nimport restate\n")
+    .replace("customers = ", 'class Size(enum.StrEnum):\n    BIG = "big"\n\n\ncustomers = '),
     "sync_op.py": loud("services/await-on-sync-op/dont.py"),
     "foreign.py": loud("data/foreign-awaitable/dont.py"),
     "sync_handler.py": loud("services/sync-handler/dont.py"),
@@ -149,18 +159,23 @@ def test_mypy_finds_the_dont_and_not_the_do(found: dict[str, str], name: str, co
     [
         ("sync_op.py", 'Incompatible types in "await" (actual type "None"'),
         ("foreign.py", 'Argument 1 to "gather" has incompatible type'),
+        (
+            "hint_optional.py",
+            'Argument "type_hint" to "get" of "KeyValueStore" has incompatible type',
+        ),
     ],
 )
 def test_mypy_finds_the_dont_without_its_comment(
     found: dict[str, str], name: str, says: str
 ) -> None:
-    """RDD707, RDD804."""
+    """RDD707, RDD804; RDD209, whose hint is an optional one."""
     assert says in found[name]
 
 
 @by_mypy
 @pytest.mark.parametrize(
-    "name", ["sync_handler.py", "type.py", "result.py", "hint_list.py", "hint_dict.py"]
+    "name",
+    ["sync_handler.py", "type.py", "result.py", "hint_list.py", "hint_dict.py", "hint_enum.py"],
 )
 def test_mypy_never_finds_these(found: dict[str, str], name: str) -> None:
     """RDD706, RDD802, RDD801, RDD209."""

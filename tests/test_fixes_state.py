@@ -692,10 +692,11 @@ def has_failed_with(trace: Trace, error: str) -> bool:
     [
         ("[address.model_dump()]", "list[Address]", "address[0].city", AS_DICT),
         ("dict(x=address.model_dump())", "dict[str, Address]", "address['x'].city", AS_DICT),
+        ("address", "Address | None", "address.city", AS_DICT),
         ("[address]", "list[Address]", "address[0].city", NOT_WRITTEN),
         ("Book(all=[address])", "Book", "address.all[0].city", None),
     ],
-    ids=["list", "dict", "list of models", "model"],
+    ids=["list", "dict", "optional", "list of models", "model"],
 )
 def test_hint_is_the_class_itself(
     lab: Lab, kept: str, hint: str, city: str, error: str | None, tmp_path: Path
@@ -755,6 +756,22 @@ def test_parameter_is_built_if_it_is_a_model(
     trace = run(lab, "get-without-type-hint", prove, snippet=do).trace
     assert (trace.calls[0].answer == "Ely") == is_built
     assert has_failed_with(trace, AS_DICT) == (not is_built)
+
+
+def test_enum_comes_back_as_its_value(lab: Lab, tmp_path: Path) -> None:
+    """RDD209: whatever the hint says."""
+    do = changed(
+        tmp_path,
+        "state/get-without-type-hint/do",
+        ("import restate\n", "from enum import StrEnum\n\nimport restate\n"),
+        ("customers = ", 'class Size(StrEnum):\n    BIG = "big"\n\n\ncustomers = '),
+        ('ctx.set("address", address)', 'ctx.set("address", Size.BIG)'),
+        ("type_hint=Address", "type_hint=Size"),
+        ("{address.city}", "{type(address).__name__} {address}"),
+    )
+    proof = load(CHAPTER / "get-without-type-hint")
+    trace = run(lab, "get-without-type-hint", proof.prove, snippet=do).trace
+    assert trace.calls[-1].answer == "ann, str big"
 
 
 def test_zero_that_was_loaded_lazily_is_not_found(lab: Lab, tmp_path: Path) -> None:
@@ -876,6 +893,26 @@ def test_what_is_stored_has_to_fit_the_class(
     trace = run(lab, "get-without-type-hint", prove, snippet=do).trace
     assert trace.calls[-1].answer == ("ann, Ely" if fits else None)
     assert has_failed_with(trace, "1 validation error for Address") == (not fits)
+
+
+@pytest.mark.parametrize("used", ["[*address.items]", "len(address.items)", "address.items[0]"])
+def test_field_that_is_named_like_a_method_of_dict(lab: Lab, tmp_path: Path, used: str) -> None:
+    """RDD209: it is that method, which Python calls a builtin; the query finds that, too."""
+    dont = changed(
+        tmp_path,
+        "state/get-without-type-hint/dont",
+        ("city: str\n", "city: str\n    items: list[str] = ['a label']\n"),
+        ("{address.city}", f"{{{used}}}"),
+    )
+    (query,) = queries("RDD209")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(CHAPTER / "get-without-type-hint").prove(in_proof)
+        await until_status(in_proof, "Customers/ann/label", "paused")
+        assert [row["target"] for row in await in_proof.query(query)] == ["Customers/ann/label"]
+
+    trace = run(lab, "get-without-type-hint", prove, snippet=dont).trace
+    assert not has_failed_with(trace, "has no attribute")
 
 
 def test_only_what_took_a_dict_for_a_model_is_found(lab: Lab, tmp_path: Path) -> None:
