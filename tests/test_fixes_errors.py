@@ -918,6 +918,33 @@ def test_what_a_loop_in_the_handler_left_paused_gets_three_tries(lab: Lab) -> No
     assert trace.invocations[0].result == "ann has not paid"
 
 
+def test_what_backed_off_in_a_loop_gets_three_tries_once_it_was_paused(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD514: the attempt that failed on the old code isn't counted, unlike in place."""
+    slug, debit, target = "errors/retry-loop-by-hand", "POST /debits", "Members/collect"
+    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    changed(tmp_path, f"{slug}/do")
+    dont = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ("import time\n", "import time\nfrom datetime import timedelta\n"),
+        ('("Members")', f'("Members", invocation_retry_policy={policy})'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[debit] = {"status": "returned"}
+        in_proof.outside.fail(debit, times=1)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.operate("pause", target)
+        await resume_on(in_proof, target)
+
+    trace = instead(lab, SNIPPETS / slug, prove, PLAIN, dont).trace
+    assert trace.effect_counts() == {debit: 3}  # beside the one that was refused
+    assert trace.invocations[0].result == "ann has not paid"
+
+
 async def until_registered(in_proof: LabInProof, port: int) -> None:
     """Registers a worker that is starting."""
     async with asyncio.timeout(30):
