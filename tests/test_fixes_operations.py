@@ -141,6 +141,20 @@ def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None
     afterwards(lab, CHAPTER / "internal-service-public", close)
 
 
+@pytest.mark.parametrize("variant", ["dont", "do"])
+def test_order_that_is_claimed_twice_is_refunded_once(lab: Lab, variant: str) -> None:
+    """RDD602: two claims are two invocations; the refund's key is the order's."""
+    rule, order = CHAPTER / "internal-service-public", "order-1"
+
+    async def claim(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[f"GET /arrivals/{order}"] = True
+        for _ in range(2):
+            assert await in_proof.call("Returns/claim", order) == f"refunded {order}"
+
+    trace = instead(lab, rule, claim, PLAIN, rule / f"{variant}.py").trace
+    assert trace.effect_counts()[f"POST /refunds/{order}"] == 1
+
+
 def test_handler_of_an_object_that_both_call_is_found(lab: Lab, tmp_path: Path) -> None:
     """RDD602: with another key from outside than by the other service."""
     snippet = changed(

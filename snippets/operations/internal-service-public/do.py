@@ -16,16 +16,15 @@ def arrived(order: str) -> bool:
     return bool(response.raise_for_status().json())
 
 
-def pay(order: str, key: str) -> None:
-    headers = {"idempotency-key": key}
+def pay(order: str) -> None:
+    headers = {"idempotency-key": f"refund-{order}"}
     response = httpx.post(f"{API_URL}/refunds/{order}", headers=headers)
     response.raise_for_status()
 
 
 @refunds.handler()
 async def refund(ctx: restate.Context, order: str) -> str:
-    key = str(ctx.uuid())
-    await ctx.run_typed("pay", pay, order=order, key=key)
+    await ctx.run_typed("pay", pay, order=order)
     return f"refunded {order}"
 
 
