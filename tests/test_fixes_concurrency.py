@@ -1455,6 +1455,60 @@ def test_failed_try_of_one_step_repeats_the_one_beside_it(lab: Lab) -> None:
     assert [effect.attempt for effect in trace.effects if effect.effect == debts] == [1, 2]
 
 
+@pytest.mark.parametrize(("limit", "answered"), [(2, False), (3, True)])
+def test_failed_try_of_one_step_counts_for_the_one_beside_it(
+    lab: Lab, tmp_path: Path, limit: int, answered: bool
+) -> None:
+    """RDD410: the second agency refuses once, after a try of the first has failed."""
+    income, debts = "GET /income/ann", "GET /debts/ann"
+    rule = CHAPTER / "one-after-another"
+    snippet = changed(
+        tmp_path,
+        "concurrency/one-after-another/do",
+        ('"ask debts", ask,', f'"ask debts", ask, restate.RunOptions[int](max_attempts={limit}),'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers.update({income: 5000, debts: 2000})
+        in_proof.outside.fail(income, times=1)
+        in_proof.outside.fail(debts, times=1, after=1)
+        refused, first = (in_proof.outside.hold(each, at_most=20.0) for each in (income, debts))
+        rating = asyncio.create_task(in_proof.call("Loans/rate", "ann"))
+        await in_proof.until_effect(debts)
+        refused.set()
+        await in_proof.until_effect(debts, times=2)
+        first.set()
+        assert (await rating == 3000) == answered
+
+    trace = instead(lab, rule, prove, PLAIN, snippet).trace
+    assert [each.failed for each in trace.effects if each.effect == debts][:2] == [False, True]
+
+
+def test_step_that_came_between_the_two_comes_after_both_in_place(lab: Lab, tmp_path: Path) -> None:
+    """RDD410: the journal has it where the fixed code asks the second agency."""
+    rule = CHAPTER / "one-after-another"
+    handler = "@loans.handler()"
+    note = (handler, f"def note(income: int) -> None:\n    print(income)\n\n\n{handler}")
+    between = '    await ctx.run_typed("note", note, income={})\n'
+    wait, debts = "    await restate.gather(income, debts)\n", "    debts = await"
+    dont, _ = (
+        changed(tmp_path, f"concurrency/one-after-another/{variant}", note, change)
+        for variant, change in (
+            ("dont", (debts, between.format("income") + debts)),
+            ("do", (wait, wait + between.format("await income"))),
+        )
+    )
+    in_place = dataclasses.replace(crash_after_step("note"), successor="do")
+
+    async def rate(in_proof: LabInProof) -> None:
+        in_proof.outside.answers.update({"GET /income/ann": 5000, "GET /debts/ann": 2000})
+        await in_proof.call("Loans/rate", "ann")
+
+    result = instead(lab, rule, rate, in_place, dont)
+    assert isinstance(result.outcome, JournalMismatch)
+    assert (result.outcome.was, result.outcome.now) == ("name note", "name ask debts")
+
+
 def test_only_the_sleeper_is_found_to_be_paused(lab: Lab, tmp_path: Path) -> None:
     """RDD405: another handler's attempt was given up too, in a long step."""
     served = "app = restate.app"
