@@ -312,26 +312,125 @@ app = restate.app([courses, school])"""
     assert 'File "' in answer["stacktrace"] and "/invoices/ann" in answer["message"]
 
 
-def test_invocation_under_way_is_paused_and_resumed_before_it_is_killed(lab: Lab) -> None:
-    """RDD504: on the fixed code, which undoes."""
+def test_what_is_under_way_when_the_fix_is_registered_is_killed_on_the_old_code(lab: Lab) -> None:
+    """RDD504: so it is to be paused; it can't be resumed on the fixed code as long as its try lasts."""
     target = "Courses/enrol"
 
-    async def rescue(in_proof: LabInProof) -> None:
+    async def register(in_proof: LabInProof) -> None:
         in_proof.outside.fail("PUT /invoices/ann", times=9)
         first = in_proof.outside.hold("PUT /invoices/ann", at_most=20.0)
         enrolling = asyncio.create_task(in_proof.call(target, "ann"))
         await in_proof.until_effect("PUT /invoices/ann")
-        assert await in_proof.operate("pause", target) == 202
-        await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
-        first.set()
-        await until_status(in_proof, target, "paused")
         await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        first.set()
+        await enrolling
+
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", register).trace
+    assert trace.calls[0].status == 500
+    assert len(trace.rows["places"]) == 1
+
+
+def test_invocation_under_way_is_paused_and_resumed_before_it_is_killed(lab: Lab) -> None:
+    """RDD504: even in its last try. Paused when that has failed, it undoes on the fixed code."""
+    target, invoice = "Courses/enrol", "PUT /invoices/ann"
+
+    async def rescue(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(invoice, times=9)
+        last = in_proof.outside.hold(invoice, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        for before in (1, 2):
+            await in_proof.until_effect(invoice, times=before)
+            ended, last = last, in_proof.outside.hold(invoice, at_most=20.0)
+            ended.set()
+        await in_proof.until_effect(invoice, times=3)
+        await in_proof.deploy("do")
+        assert await in_proof.operate("pause", target) == 202
+        await in_proof.until_still(0.3)
+        (row,) = await in_proof.query("select status from sys_invocation")
+        assert row["status"] == "running"
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        last.set()
+        await until_status(in_proof, target, "paused")
         assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_all_completed()
-        await enrolling
 
     trace = instead(lab, CHAPTER / "kill-skips-compensation", rescue).trace
     assert trace.rows["places"] == []
+
+
+def test_what_was_killed_may_have_sent_its_invoice(lab: Lab, tmp_path: Path) -> None:
+    """RDD504: the query finds it, and its journal holds the student, and not the place."""
+    invoice = "PUT /invoices/ann"
+    hasty = changed(
+        tmp_path,
+        "errors/kill-skips-compensation/dont",
+        ("json=9000", "json=9000, timeout=0.1"),
+        ("str(ctx.uuid())", 'f"place-{ctx.uuid()}"'),
+    )
+
+    async def enrol(in_proof: LabInProof) -> None:
+        answered = in_proof.outside.hold(invoice, at_most=20.0)
+        await in_proof.call("Courses/enrol", "ann")
+        answered.set()
+        (query,) = queries("RDD504")
+        assert len(await in_proof.query(query)) == 1
+        rows = await in_proof.query("select raw from sys_journal")
+        raw = "".join(str(row["raw"]) for row in rows)
+        assert b'"ann"'.hex() in raw and b"place-".hex() not in raw
+
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", enrol, snippet=hasty).trace
+    assert trace.effect_counts()[invoice] == 3
+    assert str(trace.rows["places"][0]["place"]).startswith("place-")
+
+
+@pytest.mark.parametrize(("by", "rows"), [("operator", 1), ("policy", 0)])
+def test_kill_by_an_operator_kills_the_calls_too(
+    lab: Lab, tmp_path: Path, by: str, rows: int
+) -> None:
+    """RDD504: the place that a call has taken is not freed; after the policy's kill that call goes on."""
+    attempts = {"operator": 99, "policy": 1}[by]
+    caller = f"""KILLS = restate.InvocationRetryPolicy(max_attempts={attempts}, on_max_attempts="kill")
+school = restate.Service("School", invocation_retry_policy=KILLS)
+
+
+def note(student: str) -> None:
+    httpx.put(f"{{API_URL}}/notes/{{student}}").raise_for_status()
+
+
+@school.handler()
+async def admit(ctx: restate.Context, student: str) -> None:
+    enrolled = ctx.service_call(enrol, student)
+    await ctx.run_typed("note", note, student=student)
+    await enrolled
+
+
+app = restate.app([courses, school])"""
+    snippet = changed(
+        tmp_path,
+        "errors/kill-skips-compensation/do",
+        ("app = restate.app([courses])", caller),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        for each in ("PUT /notes/ann", "PUT /invoices/ann"):
+            in_proof.outside.fail(each, times=9)
+        noted, invoiced = (
+            in_proof.outside.hold(each, at_most=20.0)
+            for each in ("PUT /notes/ann", "PUT /invoices/ann")
+        )
+        admitting = asyncio.create_task(in_proof.call("School/admit", "ann"))
+        await in_proof.until_effect("PUT /invoices/ann")
+        await in_proof.until_effect("PUT /notes/ann")
+        if by == "operator":
+            assert await in_proof.operate("kill", "School/admit") == 200
+        noted.set()
+        await admitting
+        invoiced.set()
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", prove, snippet=snippet).trace
+    assert len(trace.rows["places"]) == rows
 
 
 @pytest.mark.parametrize(("action", "places"), [("cancel", 0), ("kill", 1)])
