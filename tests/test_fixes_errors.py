@@ -1689,6 +1689,32 @@ def test_what_was_cancelled_may_be_paid_or_have_no_room(
     assert trace.effect_counts() == ({"POST /deposits": 1} if paid else {})
 
 
+@pytest.mark.parametrize("action", ["cancel", "kill"])
+def test_what_is_ended_in_its_release_keeps_the_room_and_is_not_found(
+    lab: Lab, tmp_path: Path, action: str
+) -> None:
+    """RDD503: its journal has a `release` without a result."""
+    act = "def release(booking: str) -> None:\n"
+    fails = (act, f'{act}    httpx.put(f"{{API_URL}}/released").raise_for_status()\n')
+    snippet = changed(tmp_path, "errors/no-compensation/do", fails)
+    found: list[object] = []
+
+    async def end(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /deposits", times=1, status=402)
+        in_proof.outside.fail("PUT /released", times=99)
+        await in_proof.call("Hotel/book/send", "ann")
+        await until_status(in_proof, "Hotel/book", "paused")
+        assert await in_proof.operate(action, "Hotel/book") in (200, 202)
+        await in_proof.until_all_completed()
+        failed = "select id from sys_invocation where completion_result = 'failure'"
+        assert await in_proof.query(failed)
+        found.extend(await in_proof.query(queries("RDD503")[0]))
+
+    trace = instead(lab, CHAPTER / "no-compensation", end, snippet=snippet).trace
+    assert len(trace.rows["rooms"]) == 1
+    assert found == []
+
+
 def test_cancel_finds_nothing_registered_while_the_action_is_at_work(
     lab: Lab, tmp_path: Path
 ) -> None:

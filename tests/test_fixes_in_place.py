@@ -64,6 +64,7 @@ MAILED = dataclasses.replace(REPLAY_EVERY_AWAIT, workers=2, crash_at={"after_ste
         ("concurrency/one-after-another", LATE_REPLAY, "answered-late"),
         ("concurrency/fan-out-ignores-failure", LATE_REPLAY, "holds"),
         ("errors/no-compensation", crash_after_step("reserve"), "holds"),
+        ("errors/no-compensation", crash_after_step("deposit"), "holds"),
         ("errors/compensation-registered-late", crash_before_journal("reserve"), "holds"),
         ("errors/compensation-not-idempotent", crash_after_step("unlock"), "holds"),
         (
