@@ -155,6 +155,20 @@ def test_order_that_is_claimed_twice_is_refunded_once(lab: Lab, variant: str) ->
     assert trace.effect_counts()[f"POST /refunds/{order}"] == 1
 
 
+def test_private_service_is_refused_by_every_way_to_the_ingress(lab: Lab) -> None:
+    """RDD602: as the do says it in its code; no invocation comes of it."""
+    rule = CHAPTER / "internal-service-public"
+    ways = ("Refunds/refund/send", "restate/call/Refunds/refund", "restate/send/Refunds/refund")
+
+    async def ask(in_proof: LabInProof) -> None:
+        for way in ways:
+            await in_proof.call(way, "order-2")
+        assert await in_proof.query("select id from sys_invocation") == []
+
+    trace = instead(lab, rule, ask, PLAIN, rule / "do.py").trace
+    assert [call.status for call in trace.calls] == [400] * 3
+
+
 def test_handler_of_an_object_that_both_call_is_found(lab: Lab, tmp_path: Path) -> None:
     """RDD602: with another key from outside than by the other service."""
     snippet = changed(
