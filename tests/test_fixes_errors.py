@@ -445,17 +445,22 @@ def test_paused_is_undone_by_cancel_and_not_by_kill(lab: Lab, action: str, place
     assert len(trace.rows["places"]) == places
 
 
-def test_paused_is_resumed_on_the_fixed_code_and_undone(lab: Lab) -> None:
+@pytest.mark.parametrize(("well", "places", "refused"), [(False, 0, 6), (True, 1, 3)])
+def test_paused_is_resumed_on_the_fixed_code_and_undone_if_its_tries_fail(
+    lab: Lab, well: bool, places: int, refused: int
+) -> None:
     """RDD504: its three tries begin anew."""
 
     async def resume(in_proof: LabInProof) -> None:
+        if well:
+            in_proof.outside.unwell.clear()
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", "Courses/enrol", deployment="latest") == 200
         await in_proof.until_all_completed()
 
     trace = afterwards(lab, CHAPTER / "kill-skips-compensation", resume, variant="paused").trace
-    assert trace.rows["places"] == []
-    assert sum(effect.failed for effect in trace.effects) == 6
+    assert len(trace.rows["places"]) == places
+    assert sum(effect.failed for effect in trace.effects) == refused
 
 
 def test_seat_of_a_purchase_before_is_not_released(lab: Lab, tmp_path: Path) -> None:
