@@ -1083,8 +1083,11 @@ def test_what_stands_beside_a_lambda_acts_at_each_attempt(lab: Lab, tmp_path: Pa
     assert trace.effect_counts() == {"POST /bills": 3}
 
 
-def test_an_order_that_has_only_its_input_goes_on_on_the_fix(lab: Lab) -> None:
-    """RDD101, RDD605: the next attempt runs on the latest code. One that has asked for its mail stays."""
+@pytest.mark.parametrize(("refused", "ran_on"), [(1, ["", "do.py"]), (0, [""])])
+def test_an_order_that_has_only_its_input_goes_on_on_the_fix(
+    lab: Lab, refused: int, ran_on: list[str]
+) -> None:
+    """RDD101, RDD605: the next attempt does, if there is one. One that has asked for its mail stays."""
     target = "Checkout/pay"
 
     async def fix(in_proof: LabInProof) -> None:
@@ -1092,7 +1095,7 @@ def test_an_order_that_has_only_its_input_goes_on_on_the_fix(lab: Lab) -> None:
         await in_proof.call(f"{target}/send", "order-1")
         await in_proof.until_effect("POST /emails")
         answers = in_proof.outside.hold("POST /charges", at_most=20.0)
-        in_proof.outside.fail("POST /charges", times=1)
+        in_proof.outside.fail("POST /charges", times=refused)
         await in_proof.call(f"{target}/send", "order-2")
         await in_proof.until_effect("POST /charges", times=2)
         rows = await in_proof.query(queries("RDD101")[0])
@@ -1105,7 +1108,7 @@ def test_an_order_that_has_only_its_input_goes_on_on_the_fix(lab: Lab) -> None:
     trace = instead(lab, CHAPTER / "side-effect-outside-run", fix, PLAIN).trace
     first, second = trace.invocations
     assert {attempt.file for attempt in first.attempts} == {""}
-    assert [attempt.file for attempt in second.attempts] == ["", "do.py"]
+    assert [attempt.file for attempt in second.attempts] == ran_on
 
 
 def test_order_that_is_restarted_as_new_is_charged_under_another_key(lab: Lab) -> None:
