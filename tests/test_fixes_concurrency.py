@@ -21,6 +21,7 @@ from restate_guide.lab import (
     Result,
     RetriedUntilPaused,
     Stimulus,
+    crash_after_effect,
     crash_after_step,
     crash_before_journal,
     load,
@@ -1558,6 +1559,33 @@ def test_what_has_come_past_a_short_sleep_needs_the_old_worker(lab: Lab, tmp_pat
     assert trace.calls[0].answer == "two mails"
     assert "RT0016" not in {failure.code for failure in trace.failures()}
     assert [entry.type for entry in trace.invocations[0].journal].count("Command: Sleep") == 0
+
+
+def test_what_was_given_up_is_paused_once_its_worker_is_stopped(lab: Lab, tmp_path: Path) -> None:
+    """RDD405: it is found then, and goes on when it is resumed on the fix, and not before."""
+    slug, target, charged = "concurrency/sleep-not-durable", "Trials/start", "POST /charges"
+    charging = "def charge(customer: str) -> None:\n"
+    posting = (
+        ("import restate\n", "import httpx\nimport restate\n"),
+        (charging, f'{charging}    httpx.post(os.environ["API_URL"] + "/charges")\n'),
+    )
+    changed(tmp_path, f"{slug}/do", *posting, ("timedelta(seconds=1.5)", "timedelta(seconds=0.1)"))
+    limits = "    inactivity_timeout=timedelta(seconds=0.5),\n    abort_timeout=timedelta(seconds=0.5),\n"
+    patient = "    invocation_retry_policy=restate.InvocationRetryPolicy(timedelta(minutes=1)),\n"
+    shorter = (limits, limits.replace("0.5", "0.1") + patient)
+    trial = ("timedelta(seconds=1.5)", "timedelta(seconds=0.6)")
+    snippet = changed(tmp_path, f"{slug}/dont", *posting, shorter, trial)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(charged)
+        await until_status(in_proof, target, "backing-off")
+        assert len(await in_proof.query(queries("RDD405")[0])) == 1
+        assert await in_proof.operate("pause", target) == 202
+        await resume_on(in_proof, target)
+
+    trace = instead(lab, SNIPPETS / slug, prove, crash_after_effect(charged), snippet).trace
+    assert trace.effect_counts() == {charged: 2}
 
 
 SHIPPED_ON_REPLAY = dataclasses.replace(
