@@ -1853,6 +1853,88 @@ def test_a_handler_whose_entry_a_module_misplaced_stops_too(lab: Lab, tmp_path: 
     assert result.trace.calls[-1].answer == "Linz"
 
 
+def test_a_handler_whose_last_entry_a_module_misplaced_asks_for_it_again(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD312: on the fixed code; its journal has nothing behind the entry that it lacks."""
+    slug, end = "communication/context-outside-a-handler", "POST /ends"
+    ending = '    if address == "Linz":\n        httpx.post(f"{API_URL}/ends")\n'
+    module = changed(tmp_path, f"{slug}/module", (REGISTERED, ending + REGISTERED))
+    fixed = module.read_text().replace("def remember(", "def remember(context, ")
+    module.with_stem("fixed").write_text(fixed.replace("    remember(", "    remember(ctx, "))
+
+    async def prove(in_proof: LabInProof) -> None:
+        labels = ("POST /labels/Linz", "POST /labels/Wien")
+        linz, wien = (in_proof.outside.hold(label, at_most=20.0) for label in labels)
+        first = asyncio.create_task(in_proof.call("Parcels/parcel-1/register", "Linz"))
+        await in_proof.until_effect(labels[0])
+        second = asyncio.create_task(in_proof.call("Parcels/parcel-2/register", "Wien"))
+        await in_proof.until_effect(labels[1])
+        linz.set()
+        await first
+        wien.set()
+        await second
+        assert await in_proof.call("Parcels/parcel-1/where") == "Linz"
+
+    stimulus = dataclasses.replace(crash_after_effect(end), successor="fixed")
+    trace = instead(lab, SNIPPETS / slug, prove, stimulus, module).trace
+    assert "RT0016" not in {failure.code for failure in trace.failures()}
+    assert {call.status for call in trace.calls} == {200}
+
+
+def test_a_module_has_the_context_of_the_attempt_that_began_last(lab: Lab) -> None:
+    """RDD312: not of the invocation that did; the first one's was tried again since."""
+    slug, labels = "context-outside-a-handler", ("POST /labels/Linz", "POST /labels/Wien")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(labels[0], times=1)
+        linz, wien = (in_proof.outside.hold(label, at_most=20.0) for label in labels)
+        first = asyncio.create_task(in_proof.call("Parcels/parcel-1/register", "Linz"))
+        await in_proof.until_effect(labels[0])
+        second = asyncio.create_task(in_proof.call("Parcels/parcel-2/register", "Wien"))
+        await in_proof.until_effect(labels[1])
+        again = in_proof.outside.hold(labels[0], at_most=20.0)
+        linz.set()
+        await in_proof.until_effect(labels[0], times=2)
+        wien.set()
+        await second
+        again.set()
+        await first
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, CHAPTER / slug / "module.py").trace
+    written = [
+        [entry.value for entry in each.journal if entry.type == "Command: SetState"]
+        for each in trace.invocations
+    ]
+    assert written == [["Wien", "Linz"], []]
+
+
+def test_a_killed_handler_called_again_writes_over_what_waited_for_its_key(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD312: the parcel had come to Wien, and is back at the sender."""
+    slug, parcel = "communication/context-outside-a-handler", "Parcels/parcel-1"
+    steps = '    await ctx.run_typed("print label", post, path="/labels")\n'
+    steps += '    await ctx.run_typed("file", address.upper)\n'
+    snippet = changed(tmp_path, f"{slug}/dont", *posting(PARCELS), (REGISTERED, steps + REGISTERED))
+
+    async def prove(in_proof: LabInProof) -> None:
+        printed = in_proof.outside.hold("POST /labels", at_most=20.0)
+        await in_proof.call(f"{parcel}/register/send", "Linz")
+        await in_proof.until_effect("POST /labels")
+        await in_proof.post(in_proof.worker_url, "/scans/scan-7/parcel-1/Graz")
+        printed.set()
+        await until_status(in_proof, f"{parcel}/register", "paused")
+        await in_proof.call(f"{parcel}/scanned/send", "Wien", idempotency_key="scan-8")
+        assert await in_proof.operate("kill", f"{parcel}/register") == 200
+        await in_proof.until_all_completed()
+        assert await in_proof.call(f"{parcel}/where") == "Wien"
+        await in_proof.call(f"{parcel}/register", "Linz", idempotency_key="again")
+        assert await in_proof.call(f"{parcel}/where") == "sender"
+
+    instead(lab, SNIPPETS / slug, prove, crash_after_step("file"), snippet)
+
+
 def test_what_has_ended_is_not_killed_with_its_sender(lab: Lab, tmp_path: Path) -> None:
     """RDD312: so it isn't sent again."""
     slug = "communication/context-outside-a-handler"
