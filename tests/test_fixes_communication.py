@@ -2209,6 +2209,51 @@ app = restate.app([accounts, shop])"""
     assert (outcome.was, outcome.now, outcome.code) == ("headers ", "headers x-user: ann", "RT0016")
 
 
+@pytest.mark.parametrize("drained", [True, False])
+def test_a_caller_left_on_its_old_code_calls_without_the_header(
+    lab: Lab, tmp_path: Path, drained: bool
+) -> None:
+    """RDD310: the query can't find it before; once the old code has nothing left, none comes."""
+    slug, ann = "communication/identity-from-the-payload", ', headers={"x-user": "ann"}'
+    for name, variant, headers in (("old", "dont", ""), ("sends", "dont", ann), ("do", "do", ann)):
+        closes = f"""\
+shop = restate.Service("Shop")
+
+
+def check() -> None:
+    httpx.post(f"{{API_URL}}/checks", timeout=30).raise_for_status()
+
+
+@shop.handler()
+async def close(ctx: restate.Context) -> str:
+    await ctx.run_typed("check", check)
+    return await ctx.service_call(payout, {{"user": "ann", "iban": "M1"}}{headers})
+
+
+app = restate.app([accounts, shop])"""
+        app = ("app = restate.app([accounts])", closes)
+        changed(tmp_path, f"{slug}/{variant}", app).rename(tmp_path / f"{name}.py")
+
+    async def prove(in_proof: LabInProof) -> None:
+        checked = in_proof.outside.hold("POST /checks", at_most=20.0)
+        await in_proof.call("Shop/close/send")
+        await in_proof.until_effect("POST /checks")
+        await in_proof.deploy("sends")
+        if drained:
+            checked.set()
+            await in_proof.until_all_completed()
+        await in_proof.deploy("do")
+        assert len(await in_proof.query(queries("RDD310")[0])) == drained
+        checked.set()
+        await until_status(in_proof, "Accounts/payout", "completed" if drained else "paused")
+
+    trace = instead(lab, SNIPPETS / slug, prove, PLAIN, tmp_path / "old.py", folder=tmp_path).trace
+    assert trace.effect_counts().get("POST /payouts", 0) == drained
+    assert {failure.message for failure in trace.failures()} == (
+        set() if drained else {"KeyError('x-user')"}
+    )
+
+
 @WAITING_OR_GONE
 def test_a_shared_handler_answers_while_the_key_waits_for_itself(
     lab: Lab, tmp_path: Path, stimulus: Stimulus
