@@ -128,7 +128,7 @@ def read(page: Path, root: Path = ROOT) -> Rule:
         raise CatalogueError(f"{where}: {fields['id']} is not an id of chapter {number}.")
     if fields["severity"] not in SEVERITIES:
         raise CatalogueError(f"{where}: severity is one of {', '.join(SEVERITIES)}.")
-    if f"# {fields['title']}\n" not in text:
+    if not text.startswith(f"\n# {fields['title']}\n"):
         raise CatalogueError(f"{where}: its heading is not its title, {fields['title']!r}.")
     for heading in SECTIONS:
         if f"\n## {heading}\n" not in text:
