@@ -1524,6 +1524,34 @@ def test_a_pledge_on_purpose_is_found_by_its_input_too(lab: Lab) -> None:
     instead(lab, rule, prove, PLAIN, rule / "do.py")
 
 
+def test_keys_with_a_time_at_the_end_are_found(lab: Lab) -> None:
+    """RDD308: and none of the names that the page gives."""
+
+    async def look(in_proof: LabInProof) -> None:
+        for key in ("give-pledge-1", "give-pledge-1-2030-03", "give-pledge-1-try-2"):
+            await in_proof.call("Donations/give", "pledge-1", idempotency_key=key)
+        (row,) = await in_proof.query(queries("RDD308")[0])
+        assert (row["target"], row["count(*)"]) == ("Donations/give", 2)
+
+    afterwards(lab, CHAPTER / "time-in-idempotency-key", look)
+
+
+def test_a_twin_that_is_found_may_have_its_debit_ahead(lab: Lab) -> None:
+    """RDD308: what is too much is known when each has ended."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Donations/give", "pledge-1") == "debit-1"
+        debited = in_proof.outside.hold("POST /debits", at_most=20.0)
+        giving = asyncio.create_task(in_proof.call("Donations/give", "pledge-1"))
+        await in_proof.until_effect("POST /debits", times=2)
+        (row,) = await in_proof.query(queries("RDD307")[0])
+        assert row["times"] == 2 and not giving.done()
+        debited.set()
+        assert await giving == "debit-2"
+
+    instead(lab, CHAPTER / "time-in-idempotency-key", prove, PLAIN)
+
+
 def test_a_trip_without_a_command_goes_on_on_the_fix_by_itself(lab: Lab) -> None:
     """RDD313: it is bound to no deployment yet; a second mail goes out, and no third."""
 
