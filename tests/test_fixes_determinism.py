@@ -47,11 +47,13 @@ from restate_guide.lab.evidence import read
 from restate_guide.lab.outside import Received
 from tests.conftest import Lab, apart
 from tests.fixes import (
+    PAGES,
     SNIPPETS,
     afterwards,
     as_on_lambda,
     changed,
     deployment,
+    in_place,
     instead,
     queries,
     resume_on,
@@ -941,8 +943,84 @@ def test_charge_that_was_refused_is_tried_again_with_nothing(lab: Lab) -> None:
     assert charged == [4200, 0, 0]
 
 
+def test_a_charge_of_nothing_may_be_what_the_bank_has(lab: Lab) -> None:
+    """RDD113: where a charge has begun, it is asked for what it has charged."""
+    (query,) = queries("RDD113")
+    charge = "POST /charges"
+    made: list[int] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
+        in_proof.outside.fail(charge, times=1)
+        refused = in_proof.outside.hold(charge, at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Checkout/pay", "tea"))
+        await in_proof.until_effect(charge)
+        charged = in_proof.outside.hold(charge, at_most=20.0)
+        refused.set()
+        await in_proof.until_effect(charge, times=2)
+        assert await in_proof.operate("pause", "Checkout/pay") == 202
+        charged.set()
+        await until_status(in_proof, "Checkout/pay", "paused")
+        assert [row["charge_begun"] for row in await in_proof.query(query)] == [1]
+        sent = [each for each in in_proof.outside.ledger if each.effect == charge]
+        made.extend(each.body["cents"] for each in sent)
+        assert await in_proof.operate("kill", "Checkout/pay") == 200
+        await paying
+
+    instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN)
+    assert made == [4200, 0]  # the first is refused
+
+
+@pytest.mark.parametrize(
+    ("begun", "written", "read"),
+    [
+        ("[0]", "cents.append(price)", "cents[-1]"),
+        ('{"tea": 0}', 'cents["tea"] = price', 'cents["tea"]'),
+        ('type("Price", (), {"cents": 0})()', "cents.cents = price", "cents.cents"),
+    ],
+)
+def test_what_a_step_changes_besides_is_lost(
+    lab: Lab, tmp_path: Path, begun: str, written: str, read: str
+) -> None:
+    """RDD113: an item appended to a list, a key in a dict, an attribute of an object."""
+    proof = load(CHAPTER / "closure-written-in-run")
+    snippet = changed(
+        tmp_path,
+        "determinism/closure-written-in-run/dont",
+        ("    cents = 0\n", f"    cents = {begun}\n"),
+        ("        nonlocal cents\n", ""),
+        ("        cents = int(", "        price = int("),
+        ('["cents"])\n', f'["cents"])\n        {written}\n'),
+        ("cents=cents)", f"cents={read})"),
+        ("    return cents\n", f"    return {read}\n"),
+    )
+    result = lab.run(lab.laboratory.result(proof, snippet, crash_after_step("look up")))
+    assert result.outcome == proof.symptom
+
+
+def test_answer_of_nothing_stands_in_the_journal(lab: Lab) -> None:
+    """RDD113: as the page writes it."""
+    (output,) = re.findall(r"`(\[\d+\])` in a journal's `Command: Output`", PAGES["RDD113"])
+    found = []
+
+    async def look(in_proof: LabInProof) -> None:
+        outputs = "select entry_json from sys_journal where entry_type = 'Command: Output'"
+        found.extend(await in_proof.query(outputs))
+
+    afterwards(lab, CHAPTER / "closure-written-in-run", look)
+    assert [output in row["entry_json"] for row in found] == [True]
+
+
+def test_fixed_code_in_place_charges_none(lab: Lab) -> None:
+    """RDD113: under the old name."""
+    trace = in_place(lab, CHAPTER / "closure-written-in-run", crash_after_step("look up")).trace
+    assert [each.body for each in trace.effects if each.effect == "POST /charges"] == [
+        {"cents": None}
+    ]
+
+
 def test_step_of_another_name_stops_the_old_journal(lab: Lab, tmp_path: Path) -> None:
-    """RDD113: under the old name, the fixed code in place charges `None`."""
+    """RDD113."""
     slug = "closure-written-in-run"
     dont = changed(tmp_path, f"determinism/{slug}/dont")
     changed(tmp_path, f"determinism/{slug}/do", ('"look up"', '"look up the price"'))
