@@ -188,6 +188,21 @@ def test_fixed_code_sends_to_a_handler_that_the_server_must_know(
     )
 
 
+def test_a_url_that_the_server_knows_is_not_asked_again(lab: Lab) -> None:
+    """RDD409: registered there once more, the fixed code's new handler is still unknown."""
+    fixed = dataclasses.replace(crash_after_step("book"), successor="do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        buying = asyncio.create_task(in_proof.call("Shop/buy", "order-1"))
+        await until_status(in_proof, "Shop/buy", "paused")
+        (old,) = (await in_proof.admin("GET", "/deployments"))["deployments"]
+        again = await in_proof.admin("POST", "/deployments", {"uri": old["uri"]})
+        assert [each["name"] for each in again["services"][0]["handlers"]] == ["buy"]
+        buying.cancel()
+
+    instead(lab, CHAPTER / "task-outlives-handler", prove, fixed)
+
+
 def resumed(lab: Lab, slug: str, target: str, deployment: str) -> Result:
     """A don't that ended paused, then was resumed on another snippet of its rule."""
 
@@ -745,6 +760,36 @@ def test_orders_without_a_confirmation_are_found(lab: Lab, variant: str, unmaile
     answers = dataclasses.replace(proof.promise, answers=["order-1", ""])
     instead(lab, rule, prove, snippet=proof.snippet(variant), promise=answers)
     assert found == [unmailed, unmailed]
+
+
+@pytest.mark.parametrize(
+    ("variant", "dropped", "target"),
+    [("early", "purge-journal", "Shop/buy"), ("do", "purge", "Shop/confirm")],
+)
+def test_an_order_that_is_out_of_date_does_not_count_as_unconfirmed(
+    lab: Lab, tmp_path: Path, variant: str, dropped: str, target: str
+) -> None:
+    """RDD409: the order's record may be kept for longer than its journal, or its message."""
+    rule = CHAPTER / "task-outlives-handler"
+    kept = "idempotency_retention=timedelta(days=7), journal_retention=timedelta(seconds=0.5)"
+    snippet = changed(
+        tmp_path,
+        f"concurrency/task-outlives-handler/{variant}",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('Service("Shop")', f'Service("Shop", {kept})'),
+    )
+    proof = load(rule)
+    proof = proof.judging(proof.asides["early"]) if variant == "early" else proof
+    left = f"select id from sys_invocation where target = '{target}' and journal_size > 0"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await proof.prove(in_proof)
+        await in_proof.until_all_completed()
+        assert await in_proof.operate(dropped, target) == 200
+        await in_proof.until_no_row(left)
+        await in_proof.until_no_row(queries("RDD409")[0])
+
+    instead(lab, rule, prove, PLAIN, snippet, promise=proof.promise)
 
 
 def test_order_is_read_from_the_journal(lab: Lab) -> None:
