@@ -1242,6 +1242,59 @@ def test_a_new_deployment_does_not_keep_the_old_code_from_a_mix_up(lab: Lab) -> 
     assert instead(lab, rule, prove).outcome == proof.symptom
 
 
+def test_rounds_in_place_mix_up_without_an_error(lab: Lab) -> None:
+    """RDD402: their steps have the names of the don't's."""
+    rule = CHAPTER / "gather-of-coroutines"
+    proof = load(rule)
+    rounds = dataclasses.replace(LATE_REPLAY, successor="rounds")
+    result = lab.run(lab.laboratory.result(proof, proof.snippet("dont"), rounds))
+    assert result.outcome == proof.symptom
+    assert result.trace.invocations[0].attempts[-1].file == "rounds.py"
+
+
+def test_coroutines_within_one_step_are_gathered(lab: Lab, tmp_path: Path) -> None:
+    """RDD402: Bob's is done first, and the replay takes the step from the journal."""
+    rule = CHAPTER / "gather-of-coroutines"
+    calls = """\
+    legs = [ctx.service_call(check_in, name) for name in names]
+    await restate.gather(*legs)
+    seats = [await leg for leg in legs]
+"""
+    step = """\
+    async def leg(name: str) -> str:
+        booking = await asyncio.to_thread(find_booking, name)
+        return await asyncio.to_thread(give_seat, name, booking)
+
+    async def gather() -> list[str]:
+        return await asyncio.gather(*(leg(name) for name in names))
+
+    seats = await ctx.run_typed("give seats", gather)
+"""
+    snippet = changed(
+        tmp_path,
+        "concurrency/gather-of-coroutines/do",
+        ("import os\n", "import asyncio\nimport os\n"),
+        (calls, step),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {
+            "GET /bookings/ann": {"booking": "ann-1"},
+            "GET /bookings/bob": {"booking": "bob-1"},
+            "POST /seats/ann": {"seat": "2A"},
+            "POST /seats/bob": {"seat": "31F"},
+        }
+        found = in_proof.outside.hold("GET /bookings/ann", at_most=20.0)
+        checking_in = asyncio.create_task(in_proof.call("Desk/check_in_all", ["ann", "bob"]))
+        await in_proof.until_effect("POST /seats/bob")
+        found.set()
+        await checking_in
+
+    result = instead(lab, rule, prove, LATE_REPLAY, snippet)
+    assert result.outcome.kind == "holds", result.outcome
+    assert len(result.trace.invocations[0].attempts) == 2
+
+
 def test_a_mix_up_that_was_noticed_gets_through_on_neither_code(lab: Lab) -> None:
     """RDD402: both meet RT0016; it is killed, and its key gives that failure."""
     rule = CHAPTER / "gather-of-coroutines"
