@@ -98,11 +98,14 @@ def test_failed_step_that_had_used_the_context_is_stuck_on_either_code(
         journal = await in_proof.query("select entry_type from sys_journal order by index")
         types = [row["entry_type"] for row in journal]
         assert types == ["Command: Input", "Command: Run", "Command: SetState"]
+        (before,) = await in_proof.query(query)
         await in_proof.deploy(code)
         assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_row(f"{pauses} group by id having count(*) > 1")
         await until_status(in_proof, target, "paused")
-        assert [row["target"] for row in await in_proof.query(query)] == [target]
+        (again,) = await in_proof.query(query)
+        assert again["target"] == target
+        assert str(again["last"]) > str(before["last"])
         assert await in_proof.operate("kill", target) == 200
         await in_proof.until_all_completed()
         assert not await in_proof.query(query)
@@ -112,6 +115,51 @@ def test_failed_step_that_had_used_the_context_is_stuck_on_either_code(
     assert codes == ["RT0007"] + ["RT0016"] * 4
     assert "'await' could not be replayed" in trace.failures()[-1].message
     assert trace.effect_counts() == {}
+
+
+def test_other_failure_on_the_fixed_code_is_told_from_a_mismatch_by_its_time(lab: Lab) -> None:
+    """RDD103: the query still finds it, with the time of the RT0016 on the old code."""
+    target, (query,) = "Cart/cart-1/add", queries("RDD103")
+    pauses = "select id from sys_journal_events where event_type = 'Paused'"
+
+    async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        before = await in_proof.query(query)
+        in_proof.outside.fail("POST /reservations", times=9)
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(f"{pauses} group by id having count(*) > 1")
+        await until_status(in_proof, target, "paused")
+        assert len(before) == 1
+        assert await in_proof.query(query) == before
+
+    codes = [
+        failure.code
+        for failure in afterwards(lab, CHAPTER / "context-inside-run", fix).trace.failures()
+    ]
+    assert set(codes) == {"RT0016", "RT0007"}
+
+
+@pytest.mark.parametrize("code", ["dont", "do"])
+def test_failed_step_that_had_not_used_the_context_yet_gets_through_on_either_code(
+    lab: Lab, code: str
+) -> None:
+    """RDD103: no result of the step, and no command from within it: nothing to kill."""
+    target = "Cart/cart-1/add"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 420}
+        in_proof.outside.fail("GET /prices/tea", times=5)
+        await in_proof.call(f"{target}/send", "tea")
+        await until_status(in_proof, target, "paused")
+        journal = await in_proof.query("select entry_type from sys_journal order by index")
+        assert [row["entry_type"] for row in journal] == ["Command: Input", "Command: Run"]
+        await resume_on(in_proof, target, code)
+
+    trace = instead(lab, CHAPTER / "context-inside-run", prove, PLAIN).trace
+    assert {failure.code for failure in trace.failures()} == {"RT0007"}
+    assert trace.effect_counts() == {"POST /reservations": 1}
+    assert [(state.name, state.value) for state in trace.state] == [("tea", 420)]
 
 
 def test_late_mismatch_of_a_draw_resumes_on_the_fixed_code(lab: Lab) -> None:
