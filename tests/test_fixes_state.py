@@ -941,11 +941,11 @@ def test_a_voucher_that_was_renewed_stays_valid_until_it_is_set_to_nought(lab: L
     (query,) = queries("RDD208")
 
     async def prove(in_proof: LabInProof) -> None:
-        for voucher in ("v-1", "v-2"):
-            for _ in range(3):
+        for voucher, times in (("v-1", 3), ("v-2", 3), ("v-3", 4)):
+            for _ in range(times):
                 await in_proof.call(f"Vouchers/{voucher}/redeem")
         found = await in_proof.query(query)
-        assert sorted(str(row["target_service_key"]) for row in found) == ["v-1", "v-2"]
+        assert sorted(str(row["target_service_key"]) for row in found) == ["v-1", "v-2", "v-3"]
         await in_proof.deploy("do")
         owner, left = (list(json.dumps(value).encode()) for value in ("ann", 0))
         for name, value, there in (("owner", owner, '"ann"'), ("left", left, "0")):
@@ -954,11 +954,41 @@ def test_a_voucher_that_was_renewed_stays_valid_until_it_is_set_to_nought(lab: L
             await in_proof.until_row(f"select key from state where value_utf8 = '{there}'")
             held = await in_proof.query("select key from state where service_key = 'v-2'")
             assert held == [{"key": name}]  # and nothing of what was there
-        for voucher in ("v-1", "v-2"):
+        for voucher in ("v-1", "v-2", "v-3"):
             await in_proof.call(f"Vouchers/{voucher}/redeem")
 
     calls = run(lab, "default-hides-zero", prove).trace.calls
-    assert [call.answer for call in calls[-2:]] == ["redeemed, 0 left", "used up"]
+    assert [call.answer for call in calls[-3:]] == ["redeemed, 0 left", "used up", "used up"]
+
+
+@pytest.mark.parametrize("step", [False, True])
+def test_third_redemption_under_way_is_replayed_on_the_fixed_code(
+    lab: Lab, tmp_path: Path, step: bool
+) -> None:
+    """RDD208: in place; its write is in no journal before its answer, unless a step follows."""
+    answers = '    return f"redeemed'
+    noted = [(answers, f'    await ctx.run_typed("note", lambda: "")\n{answers}')] if step else []
+    dont, _ = (
+        changed(tmp_path, f"state/default-hides-zero/{name}", *noted) for name in ("dont", "do")
+    )
+    used_up = {"object_key": "v-1", "new_state": {"left": list(b"0")}}
+
+    async def redeem(in_proof: LabInProof) -> None:
+        await in_proof.admin("POST", "/services/Vouchers/state", used_up)
+        await in_proof.until_row("select key from state where value_utf8 = '0'")
+        await in_proof.call("Vouchers/v-1/redeem")
+
+    cut_off = crash_after_step("note") if step else LATE_REPLAY
+    result = instead(
+        lab,
+        CHAPTER / "default-hides-zero",
+        redeem,
+        dataclasses.replace(cut_off, successor="do"),
+        dont,
+        promise=Holds(["used up"]),
+    )
+    assert result.outcome.kind == ("journal-mismatch" if step else "holds")
+    assert {attempt.worker for attempt in result.trace.invocations[0].attempts} == {1, 2}
 
 
 def test_another_handler_that_rightly_writes_over_a_zero_is_not_found(
