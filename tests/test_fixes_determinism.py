@@ -798,6 +798,135 @@ async def build("""
     instead(lab, CHAPTER / "blocking-the-event-loop", prove, PLAIN, snippet)
 
 
+def test_pool_with_a_process_that_died_is_of_no_use_any_more(lab: Lab, tmp_path: Path) -> None:
+    """RDD117: each further step fails, until the pool is made anew."""
+    pooled = "await asyncio.get_running_loop().run_in_executor(process_pool"
+    steps = f"""\
+async def calculate() -> int:
+    return {pooled}, abs, -3)
+
+
+async def die() -> None:
+    return {pooled}, os._exit, 1)
+
+
+@reports.handler()
+async def ping("""
+    snippet = changed(
+        tmp_path,
+        "determinism/blocking-the-event-loop/do",
+        (
+            "import os\n",
+            "import asyncio\nimport os\nfrom concurrent.futures import ProcessPoolExecutor\n"
+            "from multiprocessing import get_context\n",
+        ),
+        ("reports = ", 'process_pool = ProcessPoolExecutor(1, get_context("spawn"))\nreports = '),
+        ("@reports.handler()\nasync def ping(", steps),
+        (
+            '    return await ctx.run_typed("fetch", fetch, month=month)',
+            '    if month == "die":\n'
+            '        await ctx.run_typed("die", die, restate.RunOptions(max_attempts=1))\n'
+            '    return str(await ctx.run_typed("calculate", calculate))',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Reports/build", "may") == "3"
+        await in_proof.call("Reports/build", "die")
+        await in_proof.call("Reports/build", "june")
+
+    promise = Holds(["3", None, "3"])
+    rule = CHAPTER / "blocking-the-event-loop"
+    outcome = instead(lab, rule, prove, PLAIN, snippet, promise=promise).outcome
+    assert isinstance(outcome, RetriedUntilPaused)
+    assert "BrokenProcessPool" in outcome.error
+
+
+ASYNC_CLIENT = [
+    ("def fetch(", "async def fetch("),
+    ("    response = httpx.get(", "    response = await httpx.AsyncClient().get("),
+]
+
+
+@pytest.mark.parametrize(("client", "waits"), [("thread", 1), ("async client", 0)])
+def test_step_waits_until_a_thread_is_free(
+    lab: Lab, client: str, waits: int, tmp_path: Path
+) -> None:
+    """RDD117: Python's default pool has so many; an async client needs none."""
+    cpus = getattr(os, "process_cpu_count", os.cpu_count)()  # the former from Python 3.13 on
+    threads = min(32, (cpus or 1) + 4)
+    slow = "GET /reports/2026-10"
+    snippet = changed(
+        tmp_path,
+        "determinism/blocking-the-event-loop/do",
+        *(ASYNC_CLIENT if client == "async client" else []),
+    )
+    begun = "select count(*) from sys_journal where entry_type = 'Command: Run'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[slow] = {"title": "October"}
+        release = in_proof.outside.hold(slow, at_most=20.0)
+        async with asyncio.TaskGroup() as calls:
+            for _ in range(threads + 1):
+                calls.create_task(in_proof.call("Reports/build", "2026-10"))
+            await in_proof.until_row(f"{begun} having count(*) = {threads + 1}")
+            await in_proof.until_effect(slow, times=threads + 1 - waits)
+            await in_proof.call("Reports/ping")
+            arrived = sum(received.effect == slow for received in in_proof.outside.ledger)
+            release.set()
+        assert arrived == threads + 1 - waits
+
+    promise = Holds(["October"] * (threads + 1) + ["pong"])
+    rule = CHAPTER / "blocking-the-event-loop"
+    instead(lab, rule, prove, PLAIN, snippet, promise=promise)
+
+
+@pytest.mark.parametrize(("name", "repeated"), [("dont", True), ("do", False)], ids=["dont", "do"])
+def test_worker_that_answers_no_ping_loses_all_its_attempts(
+    lab: Lab, name: str, repeated: bool, tmp_path: Path
+) -> None:
+    """RDD117: also one whose step only waits; after a minute, unless the server is set otherwise."""
+    slow, other = "GET /reports/2026-10", "POST /other"
+    waits = """\
+async def wait() -> None:
+    await httpx.AsyncClient().post(f"{API_URL}/other", timeout=30)
+
+
+@reports.handler()
+async def ping("""
+    snippet = changed(
+        tmp_path,
+        f"determinism/blocking-the-event-loop/{name}",
+        ("@reports.handler()\nasync def ping(", waits),
+        ('    return "pong"', '    await ctx.run_typed("wait", wait)\n    return "pong"'),
+    )
+    pings = "RESTATE_WORKER__INVOKER__HTTP2_KEEP_ALIVE"
+    server = {f"{pings}_INTERVAL": "200ms", f"{pings}_TIMEOUT": "600ms"}
+    broken = (
+        "select count(distinct id) broken from sys_journal_events where event_json like '%RT0010%'"
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[slow] = {"title": "October"}
+        held = [in_proof.outside.hold(each, at_most=8.0) for each in (slow, other)]
+        async with asyncio.TaskGroup() as calls:
+            calls.create_task(in_proof.call("Reports/ping"))
+            await in_proof.until_effect(other)
+            calls.create_task(in_proof.call("Reports/build", "2026-10"))
+            await in_proof.until_effect(slow)
+            if name == "dont":
+                await in_proof.until_row(f"{broken} having count(distinct id) = 2")
+            else:
+                await asyncio.sleep(1.2)  # longer than both limits
+                assert await in_proof.query(broken) == [{"broken": 0}]
+            for event in held:
+                event.set()
+
+    rule = CHAPTER / "blocking-the-event-loop"
+    trace = instead(lab, rule, prove, PLAIN, snippet, server=server).trace
+    assert (trace.effect_counts()[other] > 1) == repeated
+
+
 BLOCKS = """\
 import asyncio, sys, time
 import hypercorn.asyncio
