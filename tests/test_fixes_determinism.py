@@ -668,6 +668,16 @@ def test_key_that_a_step_draws_itself_is_another_one_each_time(
     assert trace.effect_counts() == {"POST /charges": charges}
 
 
+def test_worker_dies_before_it_asks_for_the_mail() -> None:
+    """RDD105: both attempts ask for the same first command; only the second asks for another."""
+    trace = read(CHAPTER / "random-value-drifts" / "evidence.json").dont.trace
+    asked = [
+        [moment.text for moment in attempt.moments if moment.what == "command"]
+        for attempt in trace.invocations[0].attempts
+    ]
+    assert asked == [["Run book"], ["Run book", "Run mail", "Output"]]
+
+
 def test_number_that_was_booked_is_mailed(lab: Lab, tmp_path: Path) -> None:
     """RDD105: what the first step returned is handed on, whatever the next attempt draws."""
     slug = "random-value-drifts"
