@@ -22,7 +22,8 @@ def chapters(book: Book) -> list[Element]:
     empty: list[str] = []
     for chapter, title in CHAPTERS.items():
         if entries := book.chapter(chapter):
-            found.append(el("h2", title, id=chapter))
+            # Search has the chapter's own page.
+            found.append(el("h2", title, id=chapter, data_search_exclude="true"))
             found.append(el("p", "About the chapter: ", chapter_link(chapter)))
             found.append(rules(entries))
         else:

@@ -20,7 +20,7 @@ Json = Any
 
 def overview(book: Book, pages: Sequence[SymptomPage]) -> list[Element]:
     """Every symptom of the lab's closed list, and every error code that a run met; search has their pages."""
-    found: list[Element] = [el("h2", "What you see", id="what-you-see")]
+    found: list[Element] = [el("h2", "What you see", id="what-you-see", data_search_exclude="true")]
     rows = []
     for known in symptoms():
         entries = [e for e in book.entries.values() if e.rule.symptom == known.kind]
@@ -28,7 +28,7 @@ def overview(book: Book, pages: Sequence[SymptomPage]) -> list[Element]:
         shown = [el("span", rule_link(e.rule, with_title=False), " ") for e in entries]
         rows.append(el("div", el("dt", link), " ", el("dd", known.seen, " ", shown), id=known.kind))
     found.append(el("dl", rows, class_="seen-list", data_search_exclude=""))
-    found.append(el("h2", "Error codes", id="error-codes"))
+    found.append(el("h2", "Error codes", id="error-codes", data_search_exclude="true"))
     codes = {page.name: page for page in pages if page.name not in {s.kind for s in symptoms()}}
     listed = []
     for name, page in codes.items():
