@@ -36,10 +36,11 @@ LIMIT = 60.0
 @contextmanager
 def serving(folder: Path, port: int, api: str, how: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of one's own, as the page has it; ended with the block."""
+    how, _, waits = how.partition(", ") if how.endswith(", sleeping") else (how, "", "")
     changes = [("9080", str(port))]
     if how == "serve alone":
         changes += [(TRIGGER, "")]
-    if how == "sleeping":
+    if waits or how == "sleeping":
         step = '    return await ctx.run_typed("label"'
         sleep = "    await ctx.sleep(timedelta(seconds=5))\n"
         changes += [
@@ -240,3 +241,34 @@ def test_a_handler_that_waits_keeps_the_worker(lab: Lab, tmp_path: Path) -> None
 
     result = run(lab, FILE, prove)
     assert result.trace.effect_counts() == {LABEL: 1}
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="seen with Python 3.11 alone")
+@pytest.mark.parametrize(
+    ("how", "told"), [("command alone", signal.SIGTERM), ("serve alone", signal.SIGINT)]
+)
+def test_a_wait_beyond_hypercorns_graceful_timeout_keeps_worker_and_handler_from_going_on(
+    lab: Lab, tmp_path: Path, how: str, told: signal.Signals
+) -> None:
+    """The second one is what Start here says of Ctrl-C."""
+    lasts = "select id from sys_journal where entry_type = 'Notification: Sleep'"
+    going_on = "select id from sys_journal where name = 'label'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        port = free_port()
+        with serving(tmp_path, port, in_proof.outside.url, f"{how}, sleeping") as worker:
+            await listening(port)
+            await in_proof.admin("POST", "/deployments", {"uri": f"http://127.0.0.1:{port}"})
+            sending = asyncio.create_task(in_proof.call("Parcels/send", "p-1"))
+            await in_proof.until_row(
+                "select id from sys_journal where entry_type = 'Command: Sleep'"
+            )
+            worker.send_signal(told)
+            await in_proof.until_row(lasts)
+            await asyncio.sleep(2.0)
+            assert worker.poll() is None and not sending.done()
+            assert not await in_proof.query(going_on)
+            assert await in_proof.operate("kill", "Parcels/send") == 200
+            await sending
+
+    assert run(lab, FILE, prove).trace.effect_counts() == {}
