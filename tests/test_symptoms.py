@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from restate_guide import catalogue
@@ -277,3 +279,106 @@ def test_a_listed_service_tells_which_of_its_handlers_are_private(lab: Lab, tmp_
     trace = instead(lab, ROOT / "snippets" / rule, prove, snippet=snippet).trace
     assert served == {"refund": False, "claim": True}
     assert [call.status for call in trace.calls] == [400]
+
+
+SERVED = """
+import os
+from datetime import timedelta
+
+import httpx
+import restate
+
+orders = restate.Service("Orders", inactivity_timeout=timedelta(milliseconds=50))
+brief = restate.Service("Brief", journal_retention=timedelta(0))
+
+
+def charge() -> None:
+    httpx.post(f"{os.environ['API_URL']}/charges", timeout=30).raise_for_status()
+
+
+@orders.handler()
+async def pay(ctx: restate.Context) -> None:
+    await ctx.run_typed("charge", charge)
+
+
+@brief.handler()
+async def settle(ctx: restate.Context) -> None:
+    await ctx.run_typed("charge", charge)
+
+
+@orders.handler()
+async def wait(ctx: restate.Context) -> None:
+    await ctx.run_typed("note", lambda: "noted")
+    await ctx.sleep(timedelta(hours=1))
+
+
+@orders.handler()
+async def fail(ctx: restate.Context) -> None:
+    raise ValueError("a mistake")
+
+
+@orders.handler()
+async def ask(ctx: restate.Context) -> None:
+    await ctx.service_call(fail, arg=None)
+
+
+@orders.handler()
+async def key(ctx: restate.Context) -> None:
+    await ctx.object_call(pay, key="order-1", arg=None)
+
+
+@orders.handler()
+async def attach(ctx: restate.Context) -> None:
+    await ctx.attach_invocation("order-1")
+
+
+@orders.handler()
+async def empty(ctx: restate.Context) -> None:
+    await ctx.service_call(pay, arg=None, idempotency_key="")
+
+
+@orders.handler()
+async def step(ctx: restate.Context) -> None:
+    await ctx.run_typed("fail", lambda: 1 // 0)
+
+
+app = restate.app([orders, brief])
+"""
+
+
+def served(folder: Path) -> Path:
+    """A snippet of what no rule's don't does, but pages on symptoms tell."""
+    snippet = folder / "served.py"
+    snippet.write_text(SERVED)
+    return snippet
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("handler", "code", "page"),
+    [
+        ("key", "RT0017", "precondition"),
+        ("attach", "RT0017", "rt0017"),
+        ("empty", "RT0007", "rt0007"),
+        ("fail", "RT0007", "rt0007"),
+        ("step", "RT0007", "rt0007"),
+    ],
+)
+def test_what_else_a_code_is_told_of(
+    lab: Lab, tmp_path: Path, handler: str, code: str, page: str
+) -> None:
+    """Each is retried until it is paused, and found by the query of the code's page."""
+    (query,) = queries(page)
+    target = f"Orders/{handler}"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send")
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.query(query) == [{"target": target, "status": "paused"}]
+        (told,) = await in_proof.query(
+            "select event_json from sys_journal_events where event_type = 'TransientError'"
+        )
+        assert json.loads(told["event_json"])["restate_doc_error_code"] == code
+        assert await in_proof.operate("kill", target) == 200
+
+    run(lab, served(tmp_path), prove)
