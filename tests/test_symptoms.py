@@ -382,3 +382,22 @@ def test_what_else_a_code_is_told_of(
         assert await in_proof.operate("kill", target) == 200
 
     run(lab, served(tmp_path), prove)
+
+
+@pytest.mark.server
+def test_who_waits_for_what_is_paused_is_listed_with_it(lab: Lab, tmp_path: Path) -> None:
+    """Waits for ever: what was called tells that this is another symptom."""
+    (query,) = queries("waits-for-ever")
+    found: dict[object, object] = {}
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/ask/send")
+        await until_status(in_proof, "Orders/fail", "paused")
+        await until_status(in_proof, "Orders/ask", "suspended")
+        for row in await in_proof.query(query):
+            found[row["target"]] = (row["status"], row.get("invoked_by_target"))
+        for target in ("Orders/ask", "Orders/fail"):
+            await in_proof.operate("kill", target)
+
+    run(lab, served(tmp_path), prove)
+    assert found == {"Orders/ask": ("suspended", None), "Orders/fail": ("paused", "Orders/ask")}
