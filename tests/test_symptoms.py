@@ -401,3 +401,38 @@ def test_who_waits_for_what_is_paused_is_listed_with_it(lab: Lab, tmp_path: Path
 
     run(lab, served(tmp_path), prove)
     assert found == {"Orders/ask": ("suspended", None), "Orders/fail": ("paused", "Orders/ask")}
+
+
+@pytest.mark.server
+def test_an_attempt_under_way_after_one_that_failed_is_found(lab: Lab, tmp_path: Path) -> None:
+    """And one paused by hand tells its error, if it had one."""
+    first, further = queries("retried-until-paused")
+    target = "Orders/pay"
+
+    async def prove(in_proof: LabInProof) -> None:
+        for failed in (False, True):
+            held = in_proof.outside.hold("POST /charges", at_most=20.0)
+            if failed:
+                in_proof.outside.fail("POST /charges", times=1)
+                await in_proof.call("Orders/pay/send")
+                held.set()
+                await in_proof.until_row("select id from sys_journal_events")
+                held = in_proof.outside.hold("POST /charges", at_most=20.0)
+            else:
+                await in_proof.call("Orders/pay/send")
+                await in_proof.until_effect("POST /charges")
+            await until_status(in_proof, target, "running")
+            listed = await in_proof.query(first)
+            assert listed == ([{"target": target, "status": "running"}] if failed else [])
+            assert await in_proof.operate("resume", target, deployment="latest") == 409
+            assert await in_proof.operate("pause", target) == 202
+            held.set()
+            await until_status(in_proof, target, "paused")
+            told = [str(row["event_json"]) for row in await in_proof.query(further)]
+            assert '{"ty":"Paused"}' in told
+            assert any("503" in event for event in told) == failed
+            assert await in_proof.operate("kill", target) == 200
+            assert await in_proof.operate("purge", target) == 200
+            await in_proof.until_no_row("select id from sys_invocation")
+
+    run(lab, served(tmp_path), prove)
