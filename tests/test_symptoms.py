@@ -436,3 +436,19 @@ def test_an_attempt_under_way_after_one_that_failed_is_found(lab: Lab, tmp_path:
             await in_proof.until_no_row("select id from sys_invocation")
 
     run(lab, served(tmp_path), prove)
+
+
+@pytest.mark.server
+def test_what_still_waits_is_a_suspect_too(lab: Lab, tmp_path: Path) -> None:
+    """Effect repeated: the second query finds it before it is completed."""
+    _, old = queries("effect-repeated")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/wait/send")
+        await until_status(in_proof, "Orders/wait", "suspended")
+        assert not await in_proof.query(old)
+        older = old.replace("1 minute", "1 millisecond")
+        assert await in_proof.query(older) == [{"target": "Orders/wait", "status": "suspended"}]
+        assert await in_proof.operate("kill", "Orders/wait") == 200
+
+    run(lab, served(tmp_path), prove)
