@@ -452,3 +452,18 @@ def test_what_still_waits_is_a_suspect_too(lab: Lab, tmp_path: Path) -> None:
         assert await in_proof.operate("kill", "Orders/wait") == 200
 
     run(lab, served(tmp_path), prove)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("service", "kept"), [("Orders/pay", True), ("Brief/settle", False)])
+def test_what_is_over_is_found_while_its_journal_is_kept(
+    lab: Lab, tmp_path: Path, service: str, kept: bool
+) -> None:
+    (query,) = queries("rt0007")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /charges", times=1)
+        await in_proof.call(service)
+        assert bool(await in_proof.query(query)) == kept
+
+    run(lab, served(tmp_path), prove)
