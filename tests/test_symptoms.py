@@ -467,3 +467,19 @@ def test_what_is_over_is_found_while_its_journal_is_kept(
         assert bool(await in_proof.query(query)) == kept
 
     run(lab, served(tmp_path), prove)
+
+
+@pytest.mark.server
+def test_a_worker_that_asks_for_no_signature_answers_a_bare_discover_with_415(
+    lab: Lab, tmp_path: Path
+) -> None:
+    told: list[int] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        async with httpx.AsyncClient(base_url=in_proof.worker_url) as anybody:
+            for path in ("/discover", "/health"):
+                told.append((await anybody.get(path)).status_code)
+        await in_proof.call("Orders/pay")
+
+    run(lab, served(tmp_path), prove)
+    assert told == [415, 200]
