@@ -483,3 +483,20 @@ def test_a_worker_that_asks_for_no_signature_answers_a_bare_discover_with_415(
 
     run(lab, served(tmp_path), prove)
     assert told == [415, 200]
+
+
+@pytest.mark.server
+def test_what_waited_for_its_key_began_late(lab: Lab) -> None:
+    """Answered late: `running_at` tells what a taken key cost, and is early where none was taken."""
+    (query,) = queries("answered-late")
+    assert "(`running_at`)" in (ROOT / "docs" / "symptoms" / "answered-late.md").read_text()
+    late = query.replace("completed_at", "running_at").replace("1 second", "0.4 seconds")
+    found: dict[str, list[object]] = {}
+
+    for rule in ("RDD203", "RDD410"):
+
+        async def look(in_proof: LabInProof, rule: str = rule) -> None:
+            found[rule] = [row["target"] for row in await in_proof.query(late)]
+
+        afterwards(lab, BOOK.find(rule).rule.folder, look)
+    assert found == {"RDD203": ["Parcels/p-7/status"], "RDD410": []}
