@@ -439,6 +439,28 @@ def test_an_attempt_under_way_after_one_that_failed_is_found(lab: Lab, tmp_path:
 
 
 @pytest.mark.server
+@pytest.mark.parametrize(
+    ("rule", "code", "page"),
+    [("RDD104", "RT0016", "journal-mismatch"), ("RDD201", "RT0017", "precondition")],
+)
+def test_what_is_paused_tells_by_its_code_that_it_is_another_symptom(
+    lab: Lab, rule: str, code: str, page: str
+) -> None:
+    text = (ROOT / "docs" / "symptoms" / "retried-until-paused.md").read_text()
+    assert re.search(rf"{code}[^.]*\]\({page}\.md\)", text)
+    first, further = queries("retried-until-paused")
+    told: list[str] = []
+
+    async def look(in_proof: LabInProof) -> None:
+        assert await in_proof.query(first)
+        told.extend(str(row["event_json"]) for row in await in_proof.query(further))
+
+    afterwards(lab, BOOK.find(rule).rule.folder, look)
+    failures = [event for event in told if '"last_failure"' in event]
+    assert failures and all(f'"{code}"' in event for event in failures)
+
+
+@pytest.mark.server
 def test_what_still_waits_is_a_suspect_too(lab: Lab, tmp_path: Path) -> None:
     """Effect repeated: the second query finds it before it is completed."""
     _, old = queries("effect-repeated")
