@@ -40,6 +40,10 @@ def serving(folder: Path, port: int, api: str, how: str) -> Iterator[subprocess.
     changes = [("9080", str(port))]
     if how == "serve alone":
         changes += [(TRIGGER, "")]
+    if waits:
+        parcels = 'restate.Service("Parcels"'
+        limits = ", inactivity_timeout=timedelta(seconds=4), abort_timeout=timedelta(seconds=1)"
+        changes += [(parcels, parcels + limits)]
     if waits or how == "sleeping":
         step = '    return await ctx.run_typed("label"'
         sleep = "    await ctx.sleep(timedelta(seconds=5))\n"
@@ -251,7 +255,7 @@ def test_a_wait_beyond_hypercorns_graceful_timeout_keeps_worker_and_handler_from
     lab: Lab, tmp_path: Path, how: str, told: signal.Signals
 ) -> None:
     """The second one is what Start here says of Ctrl-C."""
-    lasts = "select id from sys_journal where entry_type = 'Notification: Sleep'"
+    aborted = "select id from sys_journal_events where event_json like '%RT0001%'"
     going_on = "select id from sys_journal where name = 'label'"
 
     async def prove(in_proof: LabInProof) -> None:
@@ -264,8 +268,7 @@ def test_a_wait_beyond_hypercorns_graceful_timeout_keeps_worker_and_handler_from
                 "select id from sys_journal where entry_type = 'Command: Sleep'"
             )
             worker.send_signal(told)
-            await in_proof.until_row(lasts)
-            await asyncio.sleep(2.0)
+            await in_proof.until_row(aborted)
             assert worker.poll() is None and not sending.done()
             assert not await in_proof.query(going_on)
             assert await in_proof.operate("kill", "Parcels/send") == 200
