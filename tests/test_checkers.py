@@ -43,6 +43,13 @@ FUTURES = "concurrency/gather-returns-futures"
 SLOT = "errors/options-in-the-wrong-slot"
 STEP = "determinism/step-not-awaited"
 PROMISE = "communication/promise-outside-workflow/dont.py"
+MIXED = (
+    "    return await fan_out([ctx.service_call(quote, name) for name in names])",
+    """    from typing import Any
+
+    both = [ctx.run_typed("price", price, carrier="sea"), ctx.sleep(timedelta(0))]
+    return [found for found in await fan_out(both) if found is not None]""",
+)
 OTHERWISE = {
     "service.py": rewritten(
         "state/state-in-a-service/dont.py", "restate.ObjectContext", "restate.Context"
@@ -89,6 +96,10 @@ OTHERWISE = {
     )
     .replace("import restate\n", "import enum\n\nimport restate\n")
     .replace("customers = ", 'class Size(enum.StrEnum):\n    BIG = "big"\n\n\ncustomers = '),
+    "mixed_bare.py": rewritten("recipes/quotes.py", *MIXED),
+    "mixed_annotated.py": rewritten("recipes/quotes.py", *MIXED).replace(
+        "both = ", "both: list[restate.RestateDurableFuture[Any]] = "
+    ),
     "sync_op.py": loud("services/await-on-sync-op/dont.py"),
     "foreign.py": loud("data/foreign-awaitable/dont.py"),
     "sync_handler.py": loud("services/sync-handler/dont.py"),
@@ -123,6 +134,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @by_mypy
 def test_types_hold_as_the_snippets_stand(found: dict[str, str]) -> None:
     assert "".join(found[name_of(snippet)] for snippet in READ) == ""
+
+
+@by_mypy
+def test_mypy_asks_what_type_futures_of_several_are_that_are_fanned_out(
+    found: dict[str, str],
+) -> None:
+    """As the recipe's docstring says it: without the list's type they are objects."""
+    assert 'incompatible type "list[object]"' in found["mixed_bare.py"]
+    assert found["mixed_annotated.py"] == ""
 
 
 @by_mypy

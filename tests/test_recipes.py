@@ -406,6 +406,82 @@ def test_fan_out_fail_fast_cancels_the_rest(lab: Lab, stimulus: Stimulus) -> Non
 
 
 @server
+def test_fan_out_raises_the_first_failure_of_its_order_once_all_have_ended(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Road fails before sea does; air books all the same."""
+    beside(tmp_path, "fan_out")
+    quick = ("timedelta(seconds=30)", "timedelta(seconds=0.1)")
+    snippet = changed(tmp_path, "recipes/quotes", quick)
+    result = run(lab, snippet, priced({"sea": -1, "air": 200, "road": -1}, "Quotes/compare"))
+    assert message(result) == "sea is on strike"
+    assert result.trace.effect_counts() == {"POST /bookings": 1}
+
+
+@server
+def test_fan_out_fail_fast_leaves_what_was_done_before(lab: Lab, tmp_path: Path) -> None:
+    """Air has booked when road fails: that booking stays. The first failure is told, not sea's."""
+    beside(tmp_path, "fan_out")
+    quick = ("timedelta(seconds=30)", "timedelta(seconds=0.1)")
+    snippet = changed(tmp_path, "recipes/quotes", quick)
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.answers |= {f"GET /prices/{name}": -1 for name in ("sea", "road")}
+        lab.outside.answers["GET /prices/air"] = 200
+        sea, road = (
+            lab.outside.hold(f"GET /prices/{name}", at_most=20.0) for name in ("sea", "road")
+        )
+        calling = asyncio.create_task(lab.call("Quotes/compare_all", ["sea", "air", "road"]))
+        await lab.until_effect("POST /bookings")
+        road.set()
+        await calling
+        sea.set()
+        await lab.until_all_completed()
+
+    result = run(lab, snippet, prove)
+    assert message(result) == "road is on strike"
+    assert result.trace.effect_counts() == {"POST /bookings": 1}
+
+
+ORDERS = """\
+def order(carrier: str) -> int:
+    httpx.post(f"{API_URL}/orders/{carrier}", timeout=60).raise_for_status()
+    return 1
+
+
+@quotes.handler()
+async def compare(ctx: restate.Context, names: list[str]) -> list[int]:
+    return await fan_out([ctx.run_typed(name, order, carrier=name) for name in names])
+"""
+
+
+@server
+def test_fan_out_does_steps_again_that_are_under_way_when_one_fails(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Air is slow, and road unwell for a moment."""
+    beside(tmp_path, "fan_out")
+    calls = """\
+@quotes.handler()
+async def compare(ctx: restate.Context, names: list[str]) -> list[int]:
+    return await fan_out([ctx.service_call(quote, name) for name in names])
+"""
+    snippet = changed(tmp_path, "recipes/quotes", (calls, ORDERS))
+
+    async def prove(lab: LabInProof) -> None:
+        air = lab.outside.hold("POST /orders/air", at_most=20.0)
+        lab.outside.fail("POST /orders/road", times=1)
+        calling = asyncio.create_task(lab.call("Quotes/compare", ["air", "road"]))
+        await lab.until_effect("POST /orders/air", times=2)
+        air.set()
+        await calling
+
+    result = run(lab, snippet, prove)
+    assert answer(result) == [1, 1]
+    assert result.trace.effect_counts() == {"POST /orders/air": 2, "POST /orders/road": 1}
+
+
+@server
 def test_a_booking_is_made_once_also_if_the_worker_dies_behind_it(lab: Lab, tmp_path: Path) -> None:
     beside(tmp_path, "fan_out")
     quick = ("timedelta(seconds=30)", "timedelta(seconds=0.1)")

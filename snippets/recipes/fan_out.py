@@ -1,4 +1,4 @@
-"""Several things at a time: all results in order, or the first failure and no rest."""
+"""Several things at a time: all results in order, or the first failure and a cancel for the rest."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -12,7 +12,8 @@ async def fan_out(futures: Sequence[restate.RestateDurableFuture[T]]) -> list[T]
     """Waits for all.
 
     Args:
-        futures: of the SDK, started and not awaited: steps, calls, sleeps.
+        futures: of the SDK, started and not awaited: steps, calls, sleeps. If their results are
+            of several types, `list[restate.RestateDurableFuture[Any]]`.
 
     Returns:
         Their results, in the order of the futures.
@@ -29,7 +30,8 @@ async def fan_out_fail_fast(
 ) -> list[T]:
     """Waits for all, or until one fails for good; then cancels the calls that are left.
 
-    A step or a sleep can't be cancelled: its result is of no interest any more.
+    A step or a sleep can't be cancelled: its result is of no interest any more. A cancel is a
+    request: nobody waits until the call has ended, and what it has done by then stays done.
 
     Args:
         futures: of the SDK, started and not awaited: calls, and whatever else is waited for.
