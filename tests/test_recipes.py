@@ -552,6 +552,53 @@ def test_race_with_timeout_cancels_who_is_late(lab: Lab, stimulus: Stimulus, lim
 
 
 @server
+@replayed
+def test_race_with_timeout_is_lost_in_each_replay(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus
+) -> None:
+    """The journal has the cancelled call's own end, too, when the handler goes on."""
+    beside(tmp_path, "race_with_timeout", "sleep_until")
+    race = "    return await race_with_timeout(ctx, reply, timedelta(seconds=limit))\n"
+    caught = (
+        f"    try:\n    {race}    except restate.TerminalError as error:\n"
+        "        await ctx.sleep(timedelta(seconds=1.5))\n"
+        '        await ctx.run_typed("mail", post, what="mails", key=str(ctx.uuid()))\n'
+        "        return error.message\n"
+    )
+    snippet = changed(tmp_path, "recipes/reminders", (race, caught))
+    result = run(lab, snippet, calling("Reminders/ask", [20.0, 0.3]), stimulus)
+    assert answer(result) == "no result within 0:00:00.300000"
+    assert result.trace.effect_counts() == {"POST /mails": 1}
+    assert [i.result for i in result.trace.invocations if i.target == "People/answer"] == [
+        {"failure": "cancelled", "code": 409}
+    ]
+
+
+@server
+def test_race_with_timeout_leaves_a_step_that_is_late_to_act(lab: Lab, tmp_path: Path) -> None:
+    beside(tmp_path, "race_with_timeout", "sleep_until")
+    called = "    reply = ctx.service_call(answer, thinks)\n"
+    step = '    reply = ctx.run_typed("reply", slowly, seconds=thinks)\n'
+    acts = (
+        "app = restate.app",
+        "def slowly(seconds: float) -> str:\n    time.sleep(seconds)\n"
+        '    post("replies", "key")\n    return "yes"\n\n\napp = restate.app',
+    )
+    imported = ("import os\n", "import os\nimport time\n")
+    snippet = changed(tmp_path, "recipes/reminders", (called, step), acts, imported)
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Reminders/ask", [1.0, 0.2])
+        lab.measure("replies before the answer", len(lab.outside.ledger))
+        await lab.until_effect("POST /replies")
+
+    result = run(lab, snippet, prove)
+    assert answer(result)["code"] == 408
+    assert result.trace.measured == {"replies before the answer": 0}
+    assert result.trace.effect_counts() == {"POST /replies": 1}
+
+
+@server
 @pytest.mark.parametrize(
     ("snippet", "call", "waited_for", "target", "body", "failure"),
     [
