@@ -261,6 +261,63 @@ def test_saga_undoes_what_is_under_way_once_it_is_over(
 
 
 @server
+def test_saga_does_not_take_calls_as_steps(lab: Lab, tmp_path: Path) -> None:
+    """It is made at each attempt, its future is no result, and nothing undoes what it did."""
+    beside(tmp_path, "saga")
+    step = 'await saga.step("reserve", reserve, release, buyer=buyer, key=key)'
+    call = """await saga.step(
+            "reserve",
+            lambda: ctx.service_call(take, {"buyer": buyer, "key": key}),
+            lambda: ctx.service_call(free, {"buyer": buyer, "key": key}),
+        )"""
+    handlers = """\
+@tickets.handler()
+async def take(ctx: restate.Context, seat: dict[str, str]) -> None:
+    await ctx.run_typed("reserve", reserve, **seat)
+
+
+@tickets.handler()
+async def free(ctx: restate.Context, seat: dict[str, str]) -> None:
+    await ctx.run_typed("release", release, **seat)
+
+
+app = restate.app"""
+    snippet = changed(tmp_path, "recipes/tickets", (step, call), ("app = restate.app", handlers))
+    result = run(lab, snippet, calling("Tickets/buy", "ann"))
+    (stuck,) = (each for each in result.trace.invocations if each.target == "Tickets/buy")
+    assert stuck.status == "paused"
+    assert "ServerCallDurableFuture is not JSON serializable" in stuck.failures[0].message
+    assert [seat["buyer"] for seat in result.trace.rows["seats"]] == ["ann"]
+    assert not any("undo" in moment.text for each in stuck.attempts for moment in each.moments)
+
+
+@server
+@pytest.mark.parametrize("ends", ["", "        raise OSError\n"], ids=["acts", "fails"])
+@pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=lambda s: s.mode)
+def test_saga_undoes_an_async_action_that_is_under_way_once_it_is_over(
+    lab: Lab, tmp_path: Path, ends: str, stimulus: Stimulus
+) -> None:
+    beside(tmp_path, "saga")
+    slowly = (
+        f"{RESERVE}    with sqlite3.connect(DATABASE) as db:\n",
+        f"async {RESERVE}    async with httpx.AsyncClient(base_url=API_URL) as client:\n"
+        f'        await client.put("/seats/12A", json=buyer, timeout=60)\n{ends}'
+        "    with sqlite3.connect(DATABASE) as db:\n",
+    )
+    snippet = changed(tmp_path, "recipes/tickets", slowly)
+    result = run(lab, snippet, cancel_while_reserving, stimulus)
+    assert message(result) == "cancelled"
+    assert result.trace.rows.get("seats", []) == []
+    (buy,) = result.trace.invocations
+    steps = [entry.name for entry in buy.journal if entry.type == "Command: Run"]
+    assert steps == ["reserve", "undo reserve"]
+    acts = [moment.text for each in buy.attempts for moment in each.moments]
+    reserved = acts.count("INSERT OR IGNORE INTO seats VALUES ('12A', 'ann', 'uuid-1')")
+    freed = acts.count("DELETE FROM seats WHERE key = 'uuid-1'")
+    assert (reserved, freed) == ((0, 0) if ends else (1, 1))
+
+
+@server
 def test_saga_whose_attempt_is_lost_is_undone_at_once(lab: Lab, tmp_path: Path) -> None:
     """By the next attempt, while the action of the lost one is at work."""
     beside(tmp_path, "saga")

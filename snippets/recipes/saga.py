@@ -83,7 +83,7 @@ class Saga:
 
         Args:
             name: of the step; its compensation is the step `undo <name>`.
-            action: acts on the world outside.
+            action: acts on the world outside; a call to another handler is no step.
             undo: undoes it; is given the same arguments.
 
         Returns:
