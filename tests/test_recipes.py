@@ -833,8 +833,20 @@ def test_run_guard_misses_a_thread_and_what_the_step_catches(
                 "    return await ctx.attach_invocation(await sent.invocation_id(), int)\n",
             ),
         ),
+        (
+            "Account/ann/look",
+            None,
+            (
+                '    return await ctx.get("total", type_hint=int) or 0\n',
+                "    return await ctx.object_call(add, key=ctx.key(), arg=1)\n",
+            ),
+        ),
     ],
-    ids=["a future that was started before", "a send that one attaches to"],
+    ids=[
+        "a future that was started before",
+        "a send that one attaches to",
+        "a circle through a shared handler of its own",
+    ],
 )
 def test_what_the_guards_do_not_see_hangs(
     lab: Lab, tmp_path: Path, target: str, body: Any, change: tuple[str, str]
@@ -905,11 +917,52 @@ def test_a_refused_self_call_goes_on_where_the_code_is_mended(lab: Lab, tmp_path
     assert [state.value for state in result.trace.state] == [2]
 
 
+@server
+@pytest.mark.parametrize(
+    ("target", "body", "waits"),
+    [("Account/ann/add_twice", "ann", True), ("Strict/ann/again", None, False)],
+)
+def test_a_refused_self_call_holds_its_key_unless_it_ends(
+    lab: Lab, target: str, body: Any, waits: bool
+) -> None:
+    async def prove(lab: LabInProof) -> None:
+        await lab.call(target, body)
+        service = target.partition("/")[0]
+        other = f"{service}/ann/{'add' if waits else 'elsewhere'}"
+        await lab.call(f"{other}/send", 1 if waits else None)
+        status = "pending" if waits else "completed"
+        await lab.until_row(
+            f"select id from sys_invocation where target = '{other}' and status = '{status}'"
+        )
+        if waits:
+            await lab.until_row("select id from sys_invocation where status = 'paused'")
+            await lab.operate("kill", target)
+        await lab.until_all_completed()
+
+    result = run(lab, FOLDER / "accounts.py", prove, env=STRICT)
+    assert [state.value for state in result.trace.state] == [1 if waits else 5]
+
+
 SENDS = """\
     ctx.object_send(add, key=key, arg=1)
     ctx.object_send(add, key=key, arg=1)
     return 0
 """
+
+
+@server
+@pytest.mark.parametrize("handler", ["add", "total"])
+def test_self_call_guard_refuses_generic_calls_to_its_key(
+    lab: Lab, tmp_path: Path, handler: str
+) -> None:
+    """Also to a shared handler, which it can't tell from others there."""
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    called = "return await ctx.object_call(total, key=ctx.key(), arg=None)"
+    generic = f'return int(await ctx.generic_call("Account", "{handler}", b"1", ctx.key()))'
+    snippet = changed(tmp_path, "recipes/accounts", (called, generic))
+    (stuck,) = run(lab, snippet, calling("Account/ann/look"), env=STRICT).trace.invocations
+    assert stuck.status == "paused"
+    assert f"calls its own handler {handler!r}" in stuck.failures[0].message
 
 
 @server

@@ -23,12 +23,13 @@ async def self_call_guard() -> AsyncIterator[None]:
 
     Shared handlers may be called, and so may other keys, and other objects with the same key.
     `generic_call` doesn't tell shared handlers from others: on the own key all are refused. Not seen
-    is a call that comes back through another service or object, one that is made by `ctx.scope`, or
-    a send to oneself whose result is waited for with `attach_invocation`.
+    is a call that comes back through another handler, also a shared one of its own, one that is made
+    by `ctx.scope`, or a send to oneself whose result is waited for with `attach_invocation`.
 
     Raises:
         SelfCall: at the call, under the policy strict. It is no `TerminalError`: the invocation
-            is retried, then paused, and goes on when it is resumed on the mended code.
+            is retried, then paused, and goes on when it is resumed on the mended code. It holds
+            its key meanwhile.
     """
     _guard(SelfCall)
     yield
