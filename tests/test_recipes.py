@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import restate
 
 from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
@@ -752,6 +753,24 @@ def test_run_guard_knows_steps_by_keywords_and_without_a_name_and_scopes(
 
 
 @server
+@replayed
+def test_run_guard_lets_a_saga_go_its_way(lab: Lab, tmp_path: Path, stimulus: Stimulus) -> None:
+    beside(tmp_path, "policy", "run_guard", "saga")
+    guarded = ('Service("Tickets")', 'Service("Tickets", invocation_context_managers=[run_guard])')
+    imported = ("from saga", "from run_guard import run_guard\nfrom saga")
+    napping = (
+        '        await ctx.run_typed("send"',
+        '        await ctx.sleep(timedelta(seconds=1))\n        await ctx.run_typed("send"',
+    )
+    dated = ("import sqlite3\n", "import sqlite3\nfrom datetime import timedelta\n")
+    snippet = changed(tmp_path, "recipes/tickets", guarded, imported, napping, dated)
+    result = run(lab, snippet, calling("Tickets/buy", "ann"), stimulus, STRICT)
+    assert message(result) == "the printer is gone"
+    assert result.trace.rows["seats"] == []
+    assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
+
+
+@server
 @pytest.mark.parametrize("limit", ["max_attempts=2", "max_duration=timedelta(milliseconds=1)"])
 def test_run_guard_lets_a_step_with_a_limit_fail_for_good(
     lab: Lab, tmp_path: Path, limit: str
@@ -789,15 +808,19 @@ SWALLOWED = """\
 
     await ctx.run_typed("note", act)
 """
+DRAWN = """\
+    chance = ctx.random()
+    await ctx.run_typed("note", lambda: chance.random())
+"""
 
 
 @server
 @pytest.mark.parametrize(
     ("acts", "kept"),
-    [(IN_A_THREAD, ["tea"]), (SWALLOWED, [])],
-    ids=["in a thread of the step's", "swallowed in the step"],
+    [(IN_A_THREAD, ["tea"]), (SWALLOWED, []), (DRAWN, [])],
+    ids=["in a thread of the step's", "swallowed in the step", "drawn from what was got before"],
 )
-def test_run_guard_misses_a_thread_and_what_the_step_catches(
+def test_run_guard_misses_a_thread_and_what_the_step_catches_and_a_random(
     lab: Lab, tmp_path: Path, acts: str, kept: list[str]
 ) -> None:
     """Either is answered, as if nothing had been found."""
@@ -1037,6 +1060,17 @@ def test_policy_is_strict_in_ci(
 def test_policy_refuses_what_it_does_not_know(recipes: Callable[..., ModuleType]) -> None:
     with pytest.raises(ValueError, match="lax"):
         recipes("policy", RESTATE_GUARDS="lax")
+
+
+def test_run_guard_guards_all_that_a_context_has(recipes: Callable[..., ModuleType]) -> None:
+    """But for what only tells of the invocation."""
+    offered = {
+        name
+        for kind in (restate.ObjectContext, restate.WorkflowContext)
+        for name in dir(kind)
+        if not name.startswith("_")
+    }
+    assert offered - set(recipes("run_guard").GUARDED) == {"key", "request"}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ GUARDED = (
 )  # fmt: skip
 """What issues a command or draws from the invocation's randomness.
 
-Not seen is what was got before: a promise, a scope, a future that the step awaits.
+Not seen is what was got before: a promise, a scope, a `Random`, a future that the step awaits.
 """
 
 step: contextvars.ContextVar[str | None] = contextvars.ContextVar("step", default=None)
