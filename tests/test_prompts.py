@@ -400,15 +400,60 @@ def test_a_trip_is_priced_by_three_at_a_time(lab: Lab, stimulus: Stimulus) -> No
 # S3: retention.py
 
 
+SOON = ("limit=ctx.sleep(WEEK)", "limit=ctx.sleep(timedelta(seconds=0.5))")
+
+
 @server
-def test_an_order_without_an_address_ends_with_its_limit(lab: Lab, tmp_path: Path) -> None:
-    snippet = changed(tmp_path, "prompts/retention", ("timedelta(days=7)", "timedelta(seconds=1)"))
+@replayed
+def test_an_order_without_an_address_ends_with_its_limit(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus
+) -> None:
+    """Nobody is told afterwards that an address was noted."""
+    snippet = changed(tmp_path, "prompts/retention", SOON)
 
     async def prove(lab: LabInProof) -> None:
         await lab.call("Order/order-1/run")
+        await lab.call("Order/order-1/send_to", "Graz")
+
+    result = run(lab, snippet, prove, stimulus)
+    assert [answer["message"] for answer in answers(result)] == [
+        "no address came",
+        "promise was already completed",
+    ]
+    assert statuses(result) == [408, 409]
+
+
+@server
+def test_an_address_that_comes_with_the_limit_counts(lab: Lab, tmp_path: Path) -> None:
+    """Once the limit has won, and before the promise is taken: it is noted, and used."""
+    late = (
+        "        try:\n",
+        "        await ctx.sleep(timedelta(seconds=1), name='late')\n        try:\n",
+    )
+    snippet = changed(tmp_path, "prompts/retention", SOON, late)
+
+    async def prove(lab: LabInProof) -> None:
+        running = asyncio.create_task(lab.call("Order/order-1/run"))
+        await lab.until_row("select id from sys_journal where name = 'late'")
+        await lab.call("Order/order-1/send_to", "Graz")
+        await running
 
     result = run(lab, snippet, prove)
-    assert statuses(result) == [408]
+    assert sorted(answers(result)) == ["noted: Graz", "order-1 to Graz"]
+
+
+@server
+def test_an_address_can_be_sent_once(lab: Lab) -> None:
+    """Before the order runs, as well: a promise waits for nobody."""
+
+    async def prove(lab: LabInProof) -> None:
+        for key, address in (("change-1", "Graz"), ("change-2", "Linz")):
+            await lab.call("Order/order-1/send_to", address, idempotency_key=key)
+        await lab.call("Order/order-1/run")
+
+    result = run(lab, FOLDER / "retention.py", prove)
+    assert statuses(result) == [200, 409, 200]
+    assert answers(result)[2] == "order-1 to Graz"
 
 
 @server

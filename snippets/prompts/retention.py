@@ -11,10 +11,15 @@ orders = restate.Workflow("Order", idempotency_retention=WEEK)
 
 @orders.main(workflow_retention=WEEK)
 async def run(ctx: restate.WorkflowContext) -> str:
-    promised = ctx.promise("address", type_hint=str).value()
-    won, address = await restate.select(address=promised, limit=ctx.sleep(WEEK))
+    promised = ctx.promise("address", type_hint=str)
+    won, address = await restate.select(address=promised.value(), limit=ctx.sleep(WEEK))
     if won == "limit":
-        raise restate.TerminalError("no address came", status_code=408)
+        try:
+            await promised.reject("no address came", 408)  # who sends one later is refused
+        except restate.TerminalError as refused:
+            if refused.message != "promise was already completed":
+                raise  # a cancel
+        address = await promised
     return f"{ctx.key()} to {address}"
 
 
