@@ -15,7 +15,8 @@ async def run(ctx: restate.WorkflowContext) -> str:
     won, address = await restate.select(address=promised.value(), limit=ctx.sleep(WEEK))
     if won == "limit":
         try:
-            await promised.reject("no address came", 408)  # who sends one later is refused
+            # Who sends one later is refused.
+            await promised.reject("no address came", 408)
         except restate.TerminalError as refused:
             if refused.message != "promise was already completed":
                 raise  # a cancel
