@@ -1,4 +1,4 @@
-"""Several things at a time: all results in order, or the first failure and a cancel for the rest."""
+"""Several things at a time: all results in order, or the first failure, and no wait for the rest."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -30,8 +30,8 @@ async def fan_out_fail_fast(
 ) -> list[T]:
     """Waits for all, or until one fails for good; then cancels the calls that are left.
 
-    A step or a sleep can't be cancelled: its result is of no interest any more. A cancel is a
-    request: nobody waits until the call has ended, and what it has done by then stays done.
+    A step or a sleep can't be cancelled: its result is of no interest any more. What a call
+    has done before its cancel stays done.
 
     Args:
         futures: of the SDK, started and not awaited: calls, and whatever else is waited for.
