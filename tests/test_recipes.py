@@ -894,8 +894,8 @@ def test_what_the_guards_do_not_see_hangs(
 
     result = run(lab, snippet, prove, env=STRICT)
     assert result.trace.failures() == []
-    failed = [i.result for i in result.trace.invocations if isinstance(i.result, dict)]
-    assert {each["failure"] for each in failed} == {"killed"}, "what got the key then may end well"
+    (called,) = (each for each in result.trace.invocations if each.target == target)
+    assert called.result is None or called.result["failure"] == "killed"
 
 
 @server
