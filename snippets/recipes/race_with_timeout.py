@@ -15,7 +15,7 @@ async def race_with_timeout(
 
     Args:
         future: of the SDK, started and not awaited: a call, an awakeable, a promise's value.
-            A step is no longer waited for, but acts all the same.
+            A step that is late acts all the same.
         limit: the time goes on while no worker runs. Below zero, it is over at once.
 
     Raises:
