@@ -911,7 +911,7 @@ async def ping("""
         ('    return "pong"', '    await ctx.run_typed("wait", wait)\n    return "pong"'),
     )
     pings = "RESTATE_WORKER__INVOKER__HTTP2_KEEP_ALIVE"
-    server = {f"{pings}_INTERVAL": "200ms", f"{pings}_TIMEOUT": "600ms"}
+    server = {f"{pings}_INTERVAL": "200ms", f"{pings}_TIMEOUT": "2s"}
     broken = (
         "select count(distinct id) broken from sys_journal_events where event_json like '%RT0010%'"
     )
@@ -927,7 +927,7 @@ async def ping("""
             if name == "dont":
                 await in_proof.until_row(f"{broken} having count(distinct id) = 2")
             else:
-                await asyncio.sleep(1.2)  # longer than both limits
+                await asyncio.sleep(2.6)  # longer than both limits
                 assert await in_proof.query(broken) == [{"broken": 0}]
             for event in held:
                 event.set()
