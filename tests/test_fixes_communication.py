@@ -520,6 +520,30 @@ def test_cancel_of_the_call_that_closes_a_circle_frees_both_keys(
     assert answers == [f"pot taken, number {counted + each}" for each in (1, 2)]
 
 
+def test_second_try_in_the_queue_of_a_circle_runs_by_itself(lab: Lab) -> None:
+    """RDD303: whoever places the order again takes a second pot."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        order = "Orders/order-1/place"
+        first = asyncio.create_task(in_proof.call(order, "pot", idempotency_key="k-1"))
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-1/note", PLAIN)
+        second = asyncio.create_task(in_proof.call(order, "pot", idempotency_key="k-2"))
+        await until_status(in_proof, order, "pending")
+        found = await in_proof.query(queries("RDD303")[0])
+        assert [row["target"] for row in found].count(order) == 2
+        await in_proof.deploy("do")
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await asyncio.gather(first, second)
+        for key in ("k-1", "k-3"):
+            await in_proof.call(order, "pot", idempotency_key=key)
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove).trace
+    assert [call.status for call in trace.calls] == [409, 200, 409, 200]
+    answers = [call.answer for call in trace.calls if call.status == 200]
+    assert answers == ["pot taken, number 1", "pot taken, number 2"]
+
+
 def test_a_circle_that_is_freed_before_the_fix_closes_again(lab: Lab) -> None:
     """RDD303: the next order for the same pot begins on the old code."""
 
