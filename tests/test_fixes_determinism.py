@@ -1008,6 +1008,66 @@ def test_line_after_the_last_command_is_repeated_without_a_crash(lab: Lab, tmp_p
     assert trace.line_counts() == {"charging order-1": 1, "waiting": 2, "charged charge-1": 1}
 
 
+LOGGING = {
+    "plain-logging": ("order-1", "charging order-1"),
+    "child-logger-escapes-filter": (["tea"], "adding up tea"),
+}
+
+
+@pytest.mark.parametrize(("at", "times"), [("the old URL", 1), ("a new URL", 2)])
+@pytest.mark.parametrize("slug", LOGGING)
+def test_filter_helps_what_is_under_way_in_place_only(
+    lab: Lab, slug: str, at: str, times: int
+) -> None:
+    """RDD109, RDD110: at a new URL, it ends on the code that repeats its lines."""
+    order, line = LOGGING[slug]
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Checkout/pay", order))
+        await in_proof.until_effect("POST /charges")
+        if at == "a new URL":
+            await in_proof.deploy("do")
+        charged.set()
+        assert await paying == "charge-1"
+
+    in_place = at == "the old URL"
+    stimulus = dataclasses.replace(LATE_REPLAY, successor="do") if in_place else LATE_REPLAY
+    trace = instead(lab, CHAPTER / slug, prove, stimulus).trace
+    assert len(trace.invocations[0].attempts) == 2
+    assert trace.line_counts()[line] == times
+
+
+def test_journal_has_one_step_where_the_bank_has_two_charges(lab: Lab) -> None:
+    """RDD109: its query doesn't tell that the step was executed twice."""
+    steps: list[object] = []
+
+    async def ask(in_proof: LabInProof) -> None:
+        asked = "select id from sys_invocation where target = 'Checkout/pay'"
+        id = (await in_proof.query(asked))[0]["id"]
+        steps.extend(row.get("name") for row in await in_proof.query(queries("RDD109", id)[-1]))
+
+    killed = crash_after_effect("POST /charges")
+    trace = afterwards(lab, CHAPTER / "plain-logging", ask, killed).trace
+    assert trace.effect_counts()["POST /charges"] == 2
+    assert steps.count("charge") == 1
+
+
+@pytest.mark.parametrize(("how", "dropped"), [("run_in_executor", False), ("to_thread", True)])
+def test_filter_lets_through_what_another_thread_logs(how: str, dropped: bool) -> None:
+    """RDD110: `run_in_executor` takes no context variables along, `asyncio.to_thread` does."""
+    record = logging.makeLogRecord({"msg": "charging order-1"})
+    asked = restate.RestateLoggingFilter().filter
+
+    async def replay() -> object:
+        restate_context_is_replaying.set(True)
+        if how == "to_thread":
+            return await asyncio.to_thread(asked, record)
+        return await asyncio.get_running_loop().run_in_executor(None, asked, record)
+
+    assert bool(apart(asyncio.run, replay())) is not dropped
+
+
 def test_filter_drops_what_a_task_from_the_replay_logs(lab: Lab, tmp_path: Path) -> None:
     """RDD110: also when the handler is past the replay, and logs again."""
     snippet = changed(
