@@ -544,6 +544,26 @@ def test_second_try_in_the_queue_of_a_circle_runs_by_itself(lab: Lab) -> None:
     assert answers == ["pot taken, number 1", "pot taken, number 2"]
 
 
+def test_paused_caller_in_a_circle_keeps_its_key_until_it_is_resumed(lab: Lab) -> None:
+    """RDD303: the cancellation of the call that it waits for doesn't end it."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        placing = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
+        await until_stuck(in_proof, "Stock/pot/take", "Orders/order-1/note", PLAIN)
+        await until_status(in_proof, "Stock/pot/take", "running")
+        assert await in_proof.operate("pause", "Stock/pot/take") == 202
+        await until_status(in_proof, "Stock/pot/take", "paused")
+        assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
+        await in_proof.until_still(0.5)
+        await until_status(in_proof, "Stock/pot/take", "paused")
+        assert not placing.done()
+        assert await in_proof.operate("resume", "Stock/pot/take") == 200
+        await placing
+
+    trace = instead(lab, CHAPTER / "same-key-cycle", prove).trace
+    assert [call.status for call in trace.calls] == [409]
+
+
 def test_a_circle_that_is_freed_before_the_fix_closes_again(lab: Lab) -> None:
     """RDD303: the next order for the same pot begins on the old code."""
 
