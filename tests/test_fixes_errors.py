@@ -83,11 +83,12 @@ async def offer(ctx: restate.Context, currency: str) -> float:
         in_proof.outside.answers["GET /rates/usd"] = 1.25
         in_proof.outside.fail("GET /rates/usd", times=1)
         await in_proof.call(target, "usd", idempotency_key="first")
-        failed = {row["target"]: row["id"] for row in await in_proof.query(queries("RDD502")[0])}
-        assert set(failed) == {target, "Quotes/price"}
+        found = await in_proof.query(queries("RDD502")[0])
+        failed = {row["target"]: row["id"] for row in found}
+        callers = {row["target"]: row.get("invoked_by_id") for row in found}
+        assert callers == {target: None, "Quotes/price": failed[target]}
         await in_proof.deploy("do")
-        path = f"/invocations/{failed[target]}/restart-as-new"
-        await in_proof.admin("PATCH", f"{path}?deployment=latest")
+        await in_proof.admin("PATCH", f"/invocations/{failed[target]}/restart-as-new")
         await in_proof.until_all_completed()
         await in_proof.call(target, "usd", idempotency_key="first")
         rows = await in_proof.query("select target, completion_result from sys_invocation")
@@ -104,7 +105,13 @@ async def offer(ctx: restate.Context, currency: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("limit", "times", "outcome"), [("seconds=2", 9999, "call-failed"), ("hours=1", 6, "holds")]
+    ("limit", "times", "outcome"),
+    [
+        ("HOUR, ", 6, "holds"),
+        ("", 6, "holds"),
+        ("restate.RunOptions(max_duration=timedelta(seconds=2)), ", 9999, "call-failed"),
+    ],
+    ids=["an hour", "none", "two seconds"],
 )
 def test_pause_of_its_own_puts_the_policys_limit_aside(
     lab: Lab, tmp_path: Path, limit: str, times: int, outcome: str
@@ -114,7 +121,7 @@ def test_pause_of_its_own_puts_the_policys_limit_aside(
         tmp_path,
         "errors/transient-made-terminal/later",
         ("0.5", "0.01"),
-        ("hours=1", limit),
+        ("rate, HOUR, ", f"rate, {limit}"),
     )
 
     async def busy(in_proof: LabInProof) -> None:
@@ -126,6 +133,20 @@ def test_pause_of_its_own_puts_the_policys_limit_aside(
     assert result.outcome.kind == outcome
     refused = sum(effect.failed for effect in result.trace.effects)
     assert refused == 6 if outcome == "holds" else refused > 3
+
+
+@pytest.mark.parametrize("variant", ["do", "later"])
+def test_currency_that_is_unknown_is_asked_for_once(lab: Lab, variant: str) -> None:
+    """RDD502: with a pause of its own, too."""
+    rule = CHAPTER / "transient-made-terminal"
+
+    async def unknown(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /rates/usd", times=2, status=404)
+        await in_proof.call("Quotes/price", "usd")
+
+    trace = instead(lab, rule, unknown, snippet=rule / f"{variant}.py").trace
+    assert len(trace.effects) == 1
+    assert trace.calls[0].status == 404
 
 
 @pytest.mark.parametrize(("status", "found"), [(503, 1), (429, 1), (404, 0)])

@@ -16,7 +16,10 @@ quotes = restate.Service("Quotes")
 
 def rate(currency: str) -> float:
     response = httpx.get(f"{API_URL}/rates/{currency}")
-    if response.status_code == 503:
+    status = response.status_code
+    if status == 404:
+        raise restate.TerminalError(f"the bank answers {status}", status_code=status)
+    if status == 503:
         raise RetryableError("the bank is busy", retry_after=BUSY)
     return float(response.raise_for_status().json())
 
