@@ -441,6 +441,72 @@ def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(lab: La
     assert [state.value for state in trace.state] == [2400]
 
 
+@pytest.mark.parametrize("way", ["cancel", "yes"])
+@pytest.mark.parametrize("status", ["backing-off", "paused"])
+def test_holder_that_makes_no_attempt_is_resumed(
+    lab: Lab, tmp_path: Path, status: str, way: str
+) -> None:
+    """RDD205: it heeds no answer, and while it backs off no cancel; a cancel wakes what is paused."""
+    policy = {
+        "backing-off": "initial_interval=datetime.timedelta(hours=1)",
+        "paused": 'max_attempts=1, on_max_attempts="pause"',
+    }[status]
+    dont = changed(
+        tmp_path,
+        "state/awakeable-in-exclusive-handler/dont",
+        (
+            "@budgets.handler()",
+            f"@budgets.handler(invocation_retry_policy=restate.InvocationRetryPolicy({policy}))",
+        ),
+        ("import os", "import datetime\nimport os"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /approvals", times=1)
+        ann = asyncio.create_task(in_proof.call("Purchases/buy", 900))
+        await until_status(in_proof, "Budgets/sales/spend", status)
+        if way == "cancel":
+            assert await in_proof.operate("cancel", "Budgets/sales/spend") == 202
+        else:
+            reply_to = in_proof.outside.ledger[0].body["reply_to"]
+            await in_proof.resolve_awakeable(reply_to, way)
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Signal'"
+        )
+        if (status, way) != ("paused", "cancel"):
+            await asyncio.wait({ann}, timeout=0.4)
+            (held,) = await in_proof.query(
+                "select status from sys_invocation where target = 'Budgets/sales/spend'"
+            )
+            assert held["status"] == status
+            assert await in_proof.operate("resume", "Budgets/sales/spend") == 200
+        await ann
+
+    calls = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace.calls
+    assert [call.status for call in calls] == [409 if way == "cancel" else 200]
+
+
+def test_shared_handler_that_got_its_answer_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD205: though it held no key."""
+    dont = changed(
+        tmp_path,
+        "state/awakeable-in-exclusive-handler/dont",
+        ("@budgets.handler()", '@budgets.handler(kind="shared")'),
+        ("restate.ObjectContext", "restate.ObjectSharedContext"),
+        ('    ctx.set("spent", spent + euros if spent else euros)\n', ""),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        ann = asyncio.create_task(in_proof.call("Purchases/buy", 900))
+        await in_proof.until_effect("POST /approvals")
+        await in_proof.resolve_awakeable(in_proof.outside.ledger[0].body["reply_to"], "yes")
+        await ann
+        found = await in_proof.query(queries("RDD205")[1])
+        assert [row["target"] for row in found] == ["Budgets/sales/spend"]
+
+    run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont)
+
+
 def test_holder_that_backs_off_is_found(lab: Lab, tmp_path: Path) -> None:
     """RDD205: and so is a shared handler on the key, which holds nothing."""
     locked, _ = queries("RDD205")
