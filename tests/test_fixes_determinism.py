@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import dataclasses
 import json
@@ -11,6 +12,7 @@ import multiprocessing
 import os
 import random
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ from itertools import pairwise
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from queue import SimpleQueue
+from uuid import UUID
 
 import httpx
 import pytest
@@ -1874,6 +1877,68 @@ def test_draw_that_stays_unused_is_the_one_that_was_there(
     changed(tmp_path, f"determinism/{slug}/dont", ("str(ctx.uuid())", CHOSEN), dont)
     changed(tmp_path, f"determinism/{slug}/do", do)
     assert replaced(lab, slug, tmp_path, Holds([""], {"POST /emails": 1})) == outcome
+
+
+@pytest.mark.parametrize("kind", ["service", "workflow"])
+def test_key_that_is_used_again_draws_the_same(lab: Lab, tmp_path: Path, kind: str) -> None:
+    """RDD107: a purge stands for the end of the retention."""
+    page, target, key = "determinism/ctx-uuid-as-secret", "Accounts/reset_password", "ada-1"
+    snippet = changed(tmp_path, f"{page}/dont")
+    if kind == "workflow":
+        target = "Accounts/ada-1/reset_password"
+        snippet = changed(
+            tmp_path,
+            f"{page}/dont",
+            ("restate.Service(", "restate.Workflow("),
+            ("@accounts.handler()", "@accounts.main()"),
+            ("restate.Context,", "restate.WorkflowContext,"),
+        )
+
+    async def prove(in_proof: LabInProof) -> None:
+        for _ in range(2):
+            await in_proof.call(target, "ada", idempotency_key=key if kind == "service" else None)
+            assert await in_proof.operate("purge", target) == 200
+            await in_proof.until_row(
+                "select n from (select count(*) as n from sys_invocation) where n = 0"
+            )
+        first, second = (received.body["token"] for received in in_proof.outside.ledger)
+        assert first == second
+
+    instead(lab, CHAPTER / "ctx-uuid-as-secret", prove, PLAIN, snippet)
+
+
+def test_awakeables_id_tells_the_token(lab: Lab, tmp_path: Path) -> None:
+    """RDD107: the id of the invocation stands in it."""
+    rule = CHAPTER / "ctx-uuid-as-secret"
+    mail = "await ctx.run_typed("
+    snippet = changed(
+        tmp_path,
+        "determinism/ctx-uuid-as-secret/dont",
+        (f"    return {mail}", f"    name, _ = ctx.awakeable()\n    {mail}"),
+        ("token=token)\n\n\napp", "token=token)\n    return name\n\n\napp"),
+    )
+    siphash = runpy.run_path(str(rule / "proof.py"))["siphash_1_3"]
+
+    async def prove(in_proof: LabInProof) -> None:
+        name = await in_proof.call("Accounts/reset_password", "ada")
+        id = base64.urlsafe_b64decode(name.removeprefix("sign_1") + "==")[:24]
+        seed = siphash((24).to_bytes(8, "little") + id)
+        token = UUID(int=random.Random(seed).getrandbits(128), version=4)
+        assert in_proof.outside.ledger[0].body["token"] == str(token)
+
+    instead(lab, rule, prove, PLAIN, snippet)
+
+
+def test_step_that_draws_its_token_mails_another_when_executed_again(lab: Lab) -> None:
+    """RDD107: it dies between the mail and its journal entry."""
+    rule = CHAPTER / "ctx-uuid-as-secret"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Accounts/reset_password", "ada")
+        first, second = (received.body["token"] for received in in_proof.outside.ledger)
+        assert first != second
+
+    instead(lab, rule, prove, crash_after_effect("POST /emails"), rule / "do.py")
 
 
 @pytest.mark.parametrize("moved", [False, True])
