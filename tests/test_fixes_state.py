@@ -27,6 +27,7 @@ from restate_guide.lab.trace import Trace
 from tests.conftest import Lab
 from tests.fixes import (
     SNIPPETS,
+    as_on_lambda,
     changed,
     deployment,
     instead,
@@ -925,6 +926,23 @@ def test_what_a_shared_handler_reads_of_a_change_under_way(
 
     state = run(lab, "context-type-lies", prove, snippet=snippet).trace.state
     assert [each.value for each in state] == ["on its way"]
+
+
+def test_on_lambda_nothing_is_read_of_an_attempt_under_way(lab: Lab, tmp_path: Path) -> None:
+    """RDD203: what it writes comes when it ends. The do's proof shows it otherwise for a stream."""
+    snippet = changed(tmp_path, "state/context-type-lies/do", as_on_lambda("parcels"))
+
+    async def prove(in_proof: LabInProof) -> None:
+        booked = in_proof.outside.hold("POST /pickups", at_most=20.0)
+        dispatching = asyncio.create_task(in_proof.call("Parcels/p-7/dispatch"))
+        await in_proof.until_effect("POST /pickups")
+        assert await in_proof.call("Parcels/p-7/status") == "unknown"
+        booked.set()
+        await dispatching
+
+    stimulus = dataclasses.replace(PLAIN, request_response=True)
+    trace = instead(lab, CHAPTER / "context-type-lies", prove, stimulus, snippet).trace
+    assert [each.value for each in trace.state] == ["on its way"]
 
 
 @pytest.mark.parametrize(
