@@ -279,6 +279,58 @@ def test_retention_of_a_workflows_run_is_listed_too(lab: Lab) -> None:
     assert (run["target"], run["completion_retention"]) == ("Payout/payout-1/pay", "PT0.2S")
 
 
+@pytest.mark.parametrize(("own", "kept"), [(False, "PT604800S"), (True, "PT0.2S")])
+def test_retention_of_a_workflows_run_has_a_setting_of_its_own(
+    lab: Lab, tmp_path: Path, own: bool, kept: str
+) -> None:
+    """RDD603: by the admin API, unless `main` sets its own."""
+    changes = [] if own else [("workflow_retention=timedelta(seconds=0.2)", "")]
+    snippet = changed(tmp_path, "operations/retention-too-short/workflow", *changes)
+    (setting,) = re.findall(r"for a workflow's run, `(\w+)`", PAGES["RDD603"])
+    listed = []
+
+    async def set_and_look(in_proof: LabInProof) -> None:
+        await in_proof.admin("PATCH", "/services/Payout", {setting: "7d"})
+        await in_proof.call("Payout/payout-1/pay", "ann")
+        listed.extend(await in_proof.query(queries("RDD603")[0]))
+
+    right = Holds(answers=["transfer-1"])
+    rule = CHAPTER / "retention-too-short"
+    instead(lab, rule, set_and_look, snippet=snippet, server={}, promise=right)
+    assert [row["completion_retention"] for row in listed] == [kept]
+
+
+def test_what_a_handler_calls_without_a_key_is_not_listed(lab: Lab, tmp_path: Path) -> None:
+    """RDD603: it is kept as long as its journal, whatever the service's retention."""
+    calls = """
+buyers = restate.Service("Buyers")
+
+
+@buyers.handler()
+async def buy(ctx: restate.Context, seller: str) -> str:
+    await ctx.service_call(pay, arg=seller, idempotency_key="payout-1")
+    return await ctx.service_call(pay, arg=seller)
+
+
+app = restate.app([payouts, buyers])"""
+    change = ("\napp = restate.app([payouts])", calls)
+    snippet = changed(tmp_path, "operations/retention-too-short/dont", change)
+    listed, kept = [], []
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Buyers/buy", "ann", idempotency_key="order-1")
+        listed.extend(await in_proof.query(queries("RDD603")[0]))
+        without = "idempotency_key is null"
+        kept.extend(
+            await in_proof.query(f"select completion_retention from sys_invocation where {without}")
+        )
+
+    instead(lab, CHAPTER / "retention-too-short", look, snippet=snippet, server={})
+    found = [(row["idempotency_key"], row["completion_retention"]) for row in listed]
+    assert found == [("payout-1", "PT0.2S"), ("order-1", "PT86400S")]
+    assert kept == [{"completion_retention": "PT86400S"}]
+
+
 def test_retention_of_a_handler_is_not_the_services(lab: Lab, tmp_path: Path) -> None:
     """RDD603: what it sets in its code stays, whatever the admin API sets for the service."""
     own = "idempotency_retention=KNOWN_FOR"
