@@ -1516,11 +1516,17 @@ LATER = "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=
 BACKS_OFF = ("import restate\n", "from datetime import timedelta\n\nimport restate\n")
 
 
-@pytest.mark.parametrize(("variant", "missing"), [("do", 0), ("dont", 1)])
+@pytest.mark.parametrize(
+    ("variant", "then", "fined", "missing"),
+    [("do", "resume", 1, 0), ("dont", "resume", 0, 1), ("dont", "kill", 0, 0)],
+)
 def test_query_leaves_what_may_still_be_fined(
-    lab: Lab, tmp_path: Path, variant: str, missing: int
+    lab: Lab, tmp_path: Path, variant: str, then: str, fined: int, missing: int
 ) -> None:
-    """RDD108: the attempt after the crash is yet to come; the fixed code's one fines."""
+    """RDD108: the attempt after the crash is yet to come; the fixed code's one fines.
+
+    What is killed takes no branch.
+    """
     proof = load(CHAPTER / "wall-clock")
     snippet = changed(
         tmp_path,
@@ -1536,12 +1542,38 @@ def test_query_leaves_what_may_still_be_fined(
         await in_proof.call("Orders/buy/send", "pot")
         await until_status(in_proof, "Orders/buy", "backing-off")
         assert not await in_proof.query(query)
-        assert await in_proof.operate("resume", "Orders/buy") == 200
+        assert await in_proof.operate(then, "Orders/buy") == 200
         await in_proof.until_all_completed()
         assert len(await in_proof.query(query)) == missing
 
     trace = instead(lab, proof.folder, prove, snippet=snippet).trace
-    assert trace.effect_counts().get("POST /fines", 0) == 1 - missing
+    assert trace.effect_counts().get("POST /fines", 0) == fined
+
+
+@pytest.mark.parametrize(
+    ("variant", "refused", "fined"), [("do", 1, 1), ("do", 0, 0), ("dont", 1, 0)]
+)
+def test_a_step_that_is_retried_is_a_replay(
+    lab: Lab, tmp_path: Path, variant: str, refused: int, fined: int
+) -> None:
+    """RDD108: the don't forgets the try before; the do charges the supplier with the time between them."""
+    backs_off = LATER.replace("hours", "seconds")
+    snippet = changed(
+        tmp_path,
+        f"determinism/wall-clock/{variant}",
+        BACKS_OFF,
+        ('("Orders")', f'("Orders", {backs_off})'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/pot"] = {"offer": "4 pots"}
+        in_proof.outside.fail("GET /offers/pot", times=refused)
+        await in_proof.call("Orders/buy", "pot")
+        missing = await in_proof.query(queries("RDD108")[0])
+        assert len(missing) == refused - fined
+
+    trace = instead(lab, CHAPTER / "wall-clock", prove, PLAIN, snippet).trace
+    assert trace.effect_counts().get("POST /fines", 0) == fined
 
 
 @pytest.mark.parametrize(("code", "parcel"), [("dont", "uuid-1"), ("do", "uuid-2")])
