@@ -640,6 +640,38 @@ def test_what_waits_on_the_old_timer_fits_the_code_with_the_limit(lab: Lab) -> N
     assert trace.invocations[0].result == "no offer"
 
 
+def test_what_runs_on_the_old_timer_is_listed_when_it_hangs(lab: Lab, tmp_path: Path) -> None:
+    """RDD404: another handler that waits without a limit is not; what is listed can be cancelled."""
+    listed = queries("RDD404")[0]
+    handler = "\n\n@orders.handler()\nasync def confirm(ctx: restate.Context) -> str:\n"
+    waits = "    _, confirmed = ctx.awakeable(type_hint=str)\n    return await confirmed\n"
+    snippet = changed(
+        tmp_path,
+        "concurrency/wait-for/dont",
+        ("seconds=0.3", "seconds=30"),
+        ("\n\napp =", f"{handler}{waits}\n\napp ="),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold("POST /requests", at_most=20.0)
+        await in_proof.call("Orders/confirm/send")
+        await in_proof.call("Orders/buy/send", "pot")
+        await in_proof.until_effect("POST /requests")
+        await until_status(in_proof, "Orders/confirm", "suspended")
+        assert await in_proof.query(listed) == []
+        asked.set()
+        await until_status(in_proof, "Orders/buy", "suspended")
+        assert [row["target"] for row in await in_proof.query(listed)] == ["Orders/buy"]
+        assert await in_proof.operate("cancel", "Orders/buy") == 202
+        await in_proof.until_row(
+            "select id from sys_invocation where completion_failure = '[409] cancelled'"
+        )
+
+    short = {"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "100ms"}
+    trace = instead(lab, CHAPTER / "wait-for", prove, PLAIN, snippet, server=short).trace
+    assert trace.effect_counts() == {"POST /requests": 1}
+
+
 @pytest.mark.parametrize("what", ["asyncio.timeout", "a call"])
 def test_other_waits_on_the_clock_of_a_process(lab: Lab, tmp_path: Path, what: str) -> None:
     """RDD404: none of them ever ends once its attempt is suspended."""

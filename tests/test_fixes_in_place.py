@@ -57,6 +57,7 @@ MAILED = dataclasses.replace(REPLAY_EVERY_AWAIT, workers=2, crash_at={"after_ste
         ),
         ("concurrency/gather-of-coroutines", LATE_REPLAY, MISMATCH),
         ("concurrency/first-completed", LATE_REPLAY, "holds"),
+        ("concurrency/wait-for", crash_after_step("mail"), MISMATCH),
         ("concurrency/offset-by-hand", LATE_REPLAY, MISMATCH),
         ("concurrency/loser-keeps-running", LATE_REPLAY, "holds"),
         # Answered rightly; late, for it was the old code that asked one agency after the other.
