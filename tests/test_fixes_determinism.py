@@ -2133,6 +2133,61 @@ def test_model_is_asked_again_on_the_old_code_until_it_is_moved(
     assert trace.effect_counts() == {"POST /completions": asked, "POST /emails": 1}
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_model_is_asked_no_more_when_what_is_suspended_is_resumed_on_the_new_code(
+    lab: Lab, tmp_path: Path, paused: bool
+) -> None:
+    """RDD115: it needs no pause first, nor does a pause change its status."""
+    target = "Support/answer"
+    mail = '    return await ctx.run_typed("send email"'
+    for variant in ("do", "dont"):
+        changed(
+            tmp_path,
+            f"determinism/work-before-its-step/{variant}",
+            ("import os\n", "import os\nfrom datetime import timedelta\n"),
+            (mail, f"    await ctx.sleep(timedelta(seconds=1))\n{mail}"),
+        )
+    slept = "select id from sys_journal where entry_type = 'Command: Sleep'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "Where is my parcel?")
+        await in_proof.until_row(slept)
+        await until_status(in_proof, target, "suspended")
+        before = len(in_proof.outside.ledger)
+        await in_proof.deploy("do")
+        if paused:
+            assert await in_proof.operate("pause", target) == 200
+            await until_status(in_proof, target, "suspended")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        asked = [each.effect for each in in_proof.outside.ledger[before:]]
+        assert asked == ["POST /emails"]
+
+    promise = Holds(answers=[])
+    rule = CHAPTER / "work-before-its-step"
+    instead(lab, rule, prove, REPLAY_EVERY_AWAIT, tmp_path / "dont.py", promise=promise)
+
+
+def test_what_mailed_another_answer_goes_on_with_the_journaled_one(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD115: on the fixed code, deployed in place."""
+    mail = 'await ctx.run_typed("send email", send_email, completion=completion)'
+    for variant in ("do", "dont"):
+        goes_on = (f"    return {mail}", f"    {mail}\n    return completion")
+        changed(tmp_path, f"determinism/work-before-its-step/{variant}", goes_on)
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=1)
+        assert await in_proof.call("Support/answer", "Where is my parcel?") == "completion-1"
+
+    crash = dataclasses.replace(crash_after_step("send email"), successor="do")
+    rule = CHAPTER / "work-before-its-step"
+    trace = instead(lab, rule, prove, crash, tmp_path / "dont.py").trace
+    mails = [each.body for each in trace.effects if each.effect == "POST /emails"]
+    assert mails == [{"body": "completion-1"}, {"body": "completion-2"}]
+
+
 TELLS = """\
 class Tell(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
