@@ -107,6 +107,16 @@ def test_the_ingress_client_needs_what_its_extra_brings(missing: str) -> None:
     ]
 
 
+async def patience_of_the_client() -> httpx.Timeout:
+    async with restate.create_client("http://127.0.0.1:1") as client:
+        return client.client.timeout  # type: ignore[attr-defined, no-any-return]
+
+
+def test_the_ingress_client_gives_up_after_5_seconds() -> None:
+    """RDD307: httpx's own patience."""
+    assert asyncio.run(patience_of_the_client()) == httpx.Timeout(5)
+
+
 @pytest.mark.parametrize("slug", ["ingress-client-in-handler", "time-in-idempotency-key"])
 def test_twins_are_found_by_their_input(lab: Lab, slug: str) -> None:
     """RDD301 and RDD308 speak of the query of RDD307."""
@@ -858,6 +868,112 @@ def test_a_key_is_refused_for_a_run_and_compared_alone_elsewhere(lab: Lab) -> No
     slug = "retry-without-idempotency-key"
     paid = instead(lab, CHAPTER / slug, twice, promise=answering(slug, "charge-1", "charge-1"))
     assert paid.outcome == Holds(["charge-1", "charge-1"], {"POST /charges": 1})
+
+
+def test_a_key_is_kept_until_a_retention_after_the_end(lab: Lab, tmp_path: Path) -> None:
+    """RDD307: it doesn't count from the request, as a call shows that came later and is forgotten."""
+    slug = "retry-without-idempotency-key"
+    snippet = changed(
+        tmp_path,
+        f"communication/{slug}/do",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('Service("Checkout")', 'Service("Checkout", idempotency_retention=KNOWN_FOR)'),
+        ("\n\ncheckout =", "\n\nKNOWN_FOR = timedelta(milliseconds=100)\ncheckout ="),
+        (
+            "\n\napp =",
+            "\n\n@checkout.handler()\nasync def later(ctx: restate.Context) -> None:\n    pass\n\n\napp =",
+        ),
+    )
+    known = "select id from sys_invocation where idempotency_key = "
+
+    async def prove(in_proof: LabInProof) -> None:
+        def pay() -> asyncio.Task[object]:
+            return asyncio.create_task(
+                in_proof.call("Checkout/pay", "order-1", idempotency_key="order-1")
+            )
+
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        first = pay()
+        await in_proof.until_effect("POST /charges")
+        await in_proof.call("Checkout/later", idempotency_key="later")
+        await in_proof.until_no_row(f"{known}'later'")
+        assert await in_proof.query(f"{known}'order-1'")
+        charged.set()
+        assert await first == "charge-1"
+        await in_proof.until_no_row(f"{known}'order-1'")
+        assert await pay() == "charge-2"
+
+    cleanup = {"RESTATE_WORKER__CLEANUP_INTERVAL": "1000ms"}
+    promise = answering(slug, None, "charge-1", "charge-2")
+    instead(lab, CHAPTER / slug, prove, PLAIN, snippet, server=cleanup, promise=promise)
+
+
+@pytest.mark.parametrize(("how", "status"), [("cancel", 202), ("kill", 200)])
+def test_a_key_keeps_the_end_by_an_operator_as_well(lab: Lab, how: str, status: int) -> None:
+    """RDD307."""
+    rule = CHAPTER / "retry-without-idempotency-key"
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        paying = asyncio.create_task(
+            in_proof.call("Checkout/pay", "order-1", idempotency_key="order-1")
+        )
+        await in_proof.until_effect("POST /charges")
+        assert await in_proof.operate(how, "Checkout/pay") == status
+        charged.set()
+        await paying
+        await in_proof.call("Checkout/pay", "order-1", idempotency_key="order-1")
+
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert [call.status for call in trace.calls] == [409, 409]
+    assert trace.effect_counts() == {"POST /charges": 1}
+
+
+@pytest.mark.parametrize("keys", [(None, "order-1"), ("order-1", None)])
+def test_a_request_with_a_key_and_one_without_are_charged_twice(
+    lab: Lab, keys: tuple[str | None, str | None]
+) -> None:
+    """RDD307: whichever comes first."""
+    rule = CHAPTER / "retry-without-idempotency-key"
+
+    async def prove(in_proof: LabInProof) -> None:
+        for key in keys:
+            await in_proof.call("Checkout/pay", "order-1", idempotency_key=key)
+
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /charges": 2}
+
+
+def test_a_twin_that_has_not_begun_is_found_and_cancelled(lab: Lab, tmp_path: Path) -> None:
+    """RDD307: it is queued, or delayed."""
+    slug = "retry-without-idempotency-key"
+    keyed = changed(
+        tmp_path,
+        f"communication/{slug}/dont",
+        ('restate.Service("Checkout")', 'restate.VirtualObject("Checkout")'),
+        ("client.service_call(pay, order)", "client.object_call(pay, order, order)"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        await in_proof.call("Checkout/ann/pay/send", "order-1")
+        await in_proof.until_effect("POST /charges")
+        await in_proof.call("Checkout/ann/pay/send", "order-1")
+        for _ in range(2):
+            await in_proof.call("Checkout/bob/pay/send?delay=1h", "order-2")
+        await in_proof.until_row("select 1 from sys_invocation where status = 'scheduled'")
+        found: dict[str, str] = {}
+        for row in await in_proof.query(queries("RDD307")[0]):
+            found |= dict(zip(row["ids"], row["states"], strict=True))
+        assert sorted(found.values()) == ["pending", "running", "scheduled", "scheduled"]
+        for invocation, status in found.items():
+            if status != "running":
+                await in_proof.admin("PATCH", f"/invocations/{invocation}/cancel")
+        charged.set()
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, keyed).trace
+    assert trace.effect_counts() == {"POST /charges": 1}
 
 
 def declined(folder: Path, slug: str) -> Path:
