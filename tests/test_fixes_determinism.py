@@ -2168,6 +2168,23 @@ def test_model_is_asked_no_more_when_what_is_suspended_is_resumed_on_the_new_cod
     instead(lab, rule, prove, REPLAY_EVERY_AWAIT, tmp_path / "dont.py", promise=promise)
 
 
+def test_what_the_copying_step_returns_is_mailed_and_the_model_asked_again(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD115: only mail and journal come together."""
+    slug = "determinism/work-before-its-step"
+    copies = (
+        '    await ctx.run_typed("complete"',
+        '    completion = await ctx.run_typed("complete"',
+    )
+    snippet = changed(tmp_path, f"{slug}/dont", copies)
+    proof = load(SNIPPETS / slug)
+    trace = lab.run(lab.laboratory.result(proof, snippet)).trace
+    assert trace.effect_counts() == {"POST /completions": 2, "POST /emails": 1}
+    (mail,) = [each.body for each in trace.effects if each.effect == "POST /emails"]
+    assert mail == {"body": "completion-1"}
+
+
 def test_what_mailed_another_answer_goes_on_with_the_journaled_one(
     lab: Lab, tmp_path: Path
 ) -> None:
