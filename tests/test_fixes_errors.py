@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -2164,3 +2165,85 @@ def test_meal_whose_courier_is_asked_is_refunded_when_it_is_paused(lab: Lab, pau
     trace = instead(lab, CHAPTER / "bare-except", move).trace
     assert trace.invocations[0].result == "courier-1"
     assert trace.effect_counts().get("POST /refunds", 0) == pauses
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Hypercorn waits for the step")
+def test_sigterm_refunds_a_meal_whose_courier_is_asked(lab: Lab, tmp_path: Path) -> None:
+    """RDD507: to a worker that Hypercorn's command serves."""
+    courier, rule, port = "POST /couriers", "errors/bare-except", free_port()
+    changed(tmp_path, f"{rule}/dont")
+    argv = [str(Path(sys.executable).with_name("hypercorn")), "--bind", f"127.0.0.1:{port}"]
+    argv += ["--graceful-timeout", "1", "dont:app"]
+
+    async def stop(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold(courier, at_most=20.0)
+        env = {**os.environ, "API_URL": in_proof.outside.url}
+        worker = subprocess.Popen(argv, cwd=tmp_path, env=env, start_new_session=True)
+        try:
+            async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+                while True:
+                    with contextlib.suppress(httpx.TransportError):
+                        await client.get(f"http://127.0.0.1:{port}/")
+                        break
+                    await asyncio.sleep(0.05)
+            await in_proof.admin("POST", "/deployments", {"uri": f"http://127.0.0.1:{port}"})
+            buying = asyncio.create_task(in_proof.call("Meals/buy", "order-1"))
+            await in_proof.until_effect(courier)
+            os.killpg(worker.pid, signal.SIGTERM)
+            await in_proof.until_effect("POST /refunds")
+            assert await in_proof.operate("kill", "Meals/buy") == 200
+            asked.set()
+            await buying
+        finally:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+
+    trace = instead(lab, SNIPPETS / rule, stop, PLAIN).trace
+    assert trace.effect_counts()["POST /refunds"] == 1
+
+
+def test_sigkill_refunds_no_meal_whose_courier_is_asked(lab: Lab) -> None:
+    """RDD507: the fixed code takes the worker's place."""
+    courier, rule = "POST /couriers", CHAPTER / "bare-except"
+
+    async def buy(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Meals/buy", "order-1") == "courier-1"
+
+    stimulus = dataclasses.replace(crash_after_effect(courier), successor="do")
+    trace = instead(lab, rule, buy, stimulus).trace
+    assert trace.effect_counts() == {"POST /charges": 1, courier: 1}
+
+
+@pytest.mark.parametrize(("action", "couriers"), [("cancel", 0), ("resume", 1)])
+def test_meal_that_was_refunded_is_cancelled_or_gets_its_courier(
+    lab: Lab, tmp_path: Path, action: str, couriers: int
+) -> None:
+    """RDD507: on the fixed code, in place; it refunds by the same key."""
+    target, rule, refund = "Meals/buy", "errors/bare-except", "POST /refunds"
+    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    changed(tmp_path, f"{rule}/do")
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        ("import httpx\n", "from datetime import timedelta\n\nimport httpx\n"),
+        ('Service("Meals")', f'Service("Meals", invocation_retry_policy={later})'),
+    )
+
+    async def fix(in_proof: LabInProof) -> None:
+        (query,) = queries("RDD507")
+        in_proof.outside.fail("POST /couriers", times=1)
+        await in_proof.call(f"{target}/send", "order-1")
+        await until_status(in_proof, target, "backing-off")
+        assert [row["status"] for row in await in_proof.query(query)] == ["backing-off"]
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate(action, target) in (200, 202)
+        await in_proof.until_all_completed()
+        assert not await in_proof.query(query)
+
+    stimulus = dataclasses.replace(crash_after_effect(refund), successor="do")
+    trace = instead(lab, SNIPPETS / rule, fix, stimulus, dont).trace
+    counts = trace.effect_counts()
+    assert (counts[refund], counts.get("POST /couriers", 0)) == (1, couriers)
+    refunds = [each.idempotency_key for each in trace.effects if each.effect == refund]
+    assert len(refunds) == 2 - couriers and len(set(refunds)) == 1
