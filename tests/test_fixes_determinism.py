@@ -170,6 +170,8 @@ def test_late_mismatch_of_a_draw_resumes_on_the_fixed_code(lab: Lab) -> None:
     target = "Order/order-1/pay"
 
     async def fix(in_proof: LabInProof) -> None:
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(queries("RDD106")[0])) == 1
         await resume_on(in_proof, target)
 
     trace = afterwards(lab, CHAPTER / "helpers-drawn-inside-run", fix, LATE_REPLAY).trace
@@ -1592,6 +1594,8 @@ def test_with_only_the_charge_in_the_journal_the_fixed_code_draws_another_number
             await in_proof.deploy("do")
             assert await in_proof.operate("resume", target, deployment="latest") == 409
             assert await in_proof.operate("pause", target) in (200, 202)
+            await until_status(in_proof, target, "paused")
+            assert len(await in_proof.query(queries("RDD106")[0])) == 1
             await resume_paused(in_proof, target)
         else:
             assert await in_proof.operate("resume", target) == 200
@@ -1599,6 +1603,69 @@ def test_with_only_the_charge_in_the_journal_the_fixed_code_draws_another_number
 
     (paid,) = instead(lab, SNIPPETS / slug, prove, snippet=snippet).trace.invocations
     assert paid.result == {"receipt": "uuid-1", "parcel": parcel}
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["old", "new"])
+def test_shifted_number_ends_on_the_old_code_alone(lab: Lab, tmp_path: Path, moved: bool) -> None:
+    """RDD106: the query leaves it out."""
+    slug, target = "determinism/helpers-drawn-inside-run", "Order/order-1/pay"
+    changed(tmp_path, f"{slug}/do")
+    snippet = changed(tmp_path, f"{slug}/dont", BACKS_OFF, ('("Order")', f'("Order", {LATER})'))
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=1)
+        await in_proof.call(f"{target}/send")
+        await until_status(in_proof, target, "backing-off")
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_row("select id from sys_journal where name = 'mail'")
+        await until_status(in_proof, target, "backing-off")
+        old = await deployment(in_proof, "Order")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("pause", target) in (200, 202)
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.query(queries("RDD106")[0]) == []
+        if moved:
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+            await in_proof.until_row(
+                "select id from sys_journal_events where event_json like '%RT0016%'"
+            )
+            assert await in_proof.operate("pause", target) in (200, 202)
+            await until_status(in_proof, target, "paused")
+            assert await in_proof.operate("resume", target, deployment=old) == 200
+        else:
+            assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / slug, prove, snippet=snippet).trace
+    assert ("RT0016" in {failure.code for failure in trace.failures()}) == moved
+    (paid,) = trace.invocations
+    assert paid.result == {"receipt": "uuid-1", "parcel": "uuid-1"}
+
+
+def test_right_number_is_found_once_the_old_code_has_failed(lab: Lab) -> None:
+    """RDD106: paused in the attempt that made both draws, and resumed where it was."""
+    target, mail = "Order/order-1/pay", "POST /emails"
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold(mail, at_most=20.0)
+        await in_proof.call(f"{target}/send")
+        await in_proof.until_effect(mail)
+        assert await in_proof.operate("pause", target) == 202
+        mailed.set()
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.query(queries("RDD106")[0]) == []
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_json like '%RT0016%'"
+        )
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(queries("RDD106")[0])) == 1
+        await resume_on(in_proof, target)
+
+    slug = CHAPTER / "helpers-drawn-inside-run"
+    (paid,) = instead(lab, slug, prove, PLAIN).trace.invocations
+    assert isinstance(paid.result, dict)
+    assert paid.result["receipt"] != paid.result["parcel"]
 
 
 async def resume_paused(in_proof: LabInProof, target: str) -> None:
