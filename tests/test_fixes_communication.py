@@ -2498,10 +2498,88 @@ def test_the_query_for_polling_loops_tells_those_that_are_over(lab: Lab) -> None
     async def look(in_proof: LabInProof) -> None:
         found.extend(await in_proof.query(query))
 
-    afterwards(lab, CHAPTER / "polling-with-sleep", look)
-    assert [(row["target"], row["status"], row["turns"]) for row in found] == [
-        ("Orders/track", "completed", 9)
+    (track,) = afterwards(lab, CHAPTER / "polling-with-sleep", look).trace.invocations
+    assert [(row["target"], row["status"], row["sleeps"]) for row in found] == [
+        ("Orders/track", "completed", 8)
     ]
+    assert len(track.journal) == 8 * 4 + 4, (
+        "each turn adds four; the last is not followed by a sleep"
+    )
+
+
+@pytest.mark.parametrize(
+    ("loop", "found"),
+    [
+        (
+            "    turn = 0\n    while not (\n        delivery := await ctx.run_typed("
+            'f"ask {(turn := turn + 1)}", ask, parcel=parcel)\n    ):\n        await ctx.sleep('
+            "timedelta(seconds=0.05))\n    return delivery\n",
+            1,
+        ),
+        (
+            "    for _ in range(9):\n"
+            '        delivery = await ctx.run_typed("ask", ask, parcel=parcel)\n'
+            "    return delivery\n",
+            0,
+        ),
+    ],
+    ids=["numbered", "no wait"],
+)
+def test_the_query_for_polling_loops_goes_by_the_sleeps(
+    lab: Lab, tmp_path: Path, loop: str, found: int
+) -> None:
+    """RDD315: whatever the steps are called; and nobody who does a step nine times in a row."""
+    rule, (query,) = "communication/polling-with-sleep", queries("RDD315")
+    source = (SNIPPETS / f"{rule}/dont.py").read_text()
+    body = "    while " + source.partition("    while ")[2].partition("\n\n")[0]
+    snippet = changed(tmp_path, f"{rule}/dont", (body, loop))
+
+    async def look(in_proof: LabInProof) -> None:
+        await load(SNIPPETS / rule).prove(in_proof)
+        assert len(await in_proof.query(query)) == found
+
+    trace = instead(lab, SNIPPETS / rule, look, PLAIN, snippet).trace
+    assert len(trace.effects) == 9
+
+
+def test_who_tracks_a_parcel_twice_has_both_answered(lab: Lab) -> None:
+    """RDD315: the carrier knows each by an address of its own."""
+    rule = CHAPTER / "polling-with-sleep"
+
+    async def prove(in_proof: LabInProof) -> None:
+        tracking = [asyncio.create_task(in_proof.call("Orders/track", "p-1")) for _ in range(2)]
+        await in_proof.until_row(
+            "select count(*) from sys_journal where entry_type = 'Notification: Run' "
+            "having count(*) = 2"
+        )
+        hooks = {each.effect: each.body for each in in_proof.outside.ledger}
+        assert list(hooks.values()) == ["p-1", "p-1"]
+        for hook in hooks:
+            await in_proof.resolve_awakeable(hook.rpartition("/")[2], "left with Ann")
+        assert await asyncio.gather(*tracking) == ["left with Ann"] * 2
+
+    instead(lab, rule, prove, PLAIN, rule / "do.py")
+
+
+def test_a_question_that_is_paused_or_killed_tells_nobody(lab: Lab) -> None:
+    """RDD315: so the tracking needs a limit of its own, beside the count."""
+    rule, status = CHAPTER / "polling-with-sleep", "select target, status from sys_invocation"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /deliveries/p-1", times=1000, status=500)
+        await in_proof.call("Orders/track/send", "p-1")
+        await until_status(in_proof, "Orders/poll", "paused")
+        for ended in ("paused", "completed"):
+            rows = {row["target"]: row["status"] for row in await in_proof.query(status)}
+            assert rows.get("Orders/poll", "completed") == ended
+            assert rows["Orders/track"] in ("running", "suspended")
+            if ended == "paused":
+                assert await in_proof.operate("kill", "Orders/poll") in (200, 202)
+                await in_proof.until_row(
+                    "select count(*) from sys_invocation where status = 'paused' having count(*) = 0"
+                )
+
+    instead(lab, rule, prove, PLAIN, rule / "message.py")
 
 
 @pytest.mark.parametrize("asks", [False, True], ids=["told only", "asks once"])
@@ -2521,7 +2599,8 @@ def test_a_parcel_delivered_before_it_subscribes(lab: Lab, tmp_path: Path, asks:
         if not asks:
             await in_proof.until_still(0.3)
             assert not tracking.done()
-            await in_proof.resolve_awakeable(in_proof.outside.ledger[0].body, "told by hand")
+            reply_to = in_proof.outside.ledger[0].effect.rpartition("/")[2]
+            await in_proof.resolve_awakeable(reply_to, "told by hand")
         await tracking
 
     trace = instead(lab, CHAPTER / "polling-with-sleep", prove, PLAIN, snippet).trace

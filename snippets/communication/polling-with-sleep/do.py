@@ -11,7 +11,7 @@ orders = restate.Service("Orders")
 
 
 def subscribe(parcel: str, reply_to: str) -> None:
-    httpx.put(f"{API_URL}/webhooks/{parcel}", json=reply_to).raise_for_status()
+    httpx.put(f"{API_URL}/webhooks/{reply_to}", json=parcel).raise_for_status()
 
 
 @orders.handler()

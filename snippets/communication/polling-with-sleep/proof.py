@@ -6,7 +6,7 @@ from restate_guide.lab import PLAIN, Aside, Holds, JournalGrows, Lab
 
 RULE = "RDD315"
 STIMULUS = PLAIN
-ASKED, SUBSCRIBED = "GET /deliveries/p-1", "PUT /webhooks/p-1"
+ASKED, SUBSCRIBED = "GET /deliveries/p-1", "PUT /webhooks/awakeable-1"
 MANY = 30
 EXPECTED = {
     "do": Holds(answers=["left with Ann"], effects={SUBSCRIBED: 1}),
@@ -21,7 +21,8 @@ async def prove(lab: Lab) -> None:
     tracking = asyncio.create_task(lab.call("Orders/track", "p-1"))
     if lab.snippet == "do":
         await lab.until_result("Run subscribe")  # he delivers to an attempt that waits
-        await lab.resolve_awakeable(lab.outside.ledger[0].body, "left with Ann")
+        reply_to = lab.outside.ledger[0].effect.rpartition("/")[2]
+        await lab.resolve_awakeable(reply_to, "left with Ann")
     await tracking
     await lab.until_all_completed()
     if max(row["entries"] for row in await lab.query(JOURNALS)) > MANY:
