@@ -215,6 +215,14 @@ def test_ruff_finds_the_loop_variable_in_a_lambda() -> None:
         assert ("B023" in said) == found, said
 
 
+def test_ruff_asks_for_a_from_and_takes_none() -> None:
+    """RDD510: so the don't is fine with it."""
+    for variant, found in (("bare", True), ("dont", False), ("do", False)):
+        path = SNIPPETS / "errors" / "raise-without-from" / f"{variant}.py"
+        said = ruff(path, "--ignore-noqa", "--select=B904")
+        assert ("B904" in said) == found, said
+
+
 def test_a_linter_advises_the_sync_handler() -> None:
     """RDD706: `unused-async` finds the do, and not the don't."""
     folder = SNIPPETS / "services" / "sync-handler"

@@ -1607,7 +1607,8 @@ SLEEP = 'ctx.sleep(__import__("datetime").timedelta(hours=1))'
 
 
 @pytest.mark.parametrize(
-    ("waits", "found"), [("ctx.service_call(book, guest)", 1), (STEP, 0), (SLEEP, 0)]
+    ("waits", "found"),
+    [("ctx.service_call(book, guest)", 1), (STEP, 0), (SLEEP, 0), ("ctx.awakeable()[1]", 0)],
 )
 def test_who_met_a_cancel_is_listed_if_it_met_it_at_a_call(
     lab: Lab, tmp_path: Path, waits: str, found: int
@@ -1624,6 +1625,8 @@ def test_who_met_a_cancel_is_listed_if_it_met_it_at_a_call(
             f"select i.id from sys_invocation i join sys_journal j on i.id = j.id "
             f"where i.target = '{target}' and j.entry_type in ('Command: Call', 'Command: Sleep') "
             "or j.entry_type = 'Command: Run'"
+            if "awakeable" not in waits
+            else f"select id from sys_invocation where target = '{target}' and status = 'running'"
         )
         assert await in_proof.operate("cancel", target) == 202
         await until_status(in_proof, target, "paused")
