@@ -314,8 +314,8 @@ def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
     assert trace.effect_counts()["POST /letters"] == 2
 
 
-def loops_on(deployment: str) -> str:
-    """RDD704's query for all loops that a deployment has."""
+def loops_before(deployment: str) -> str:
+    """RDD704's query for all loops on other deployments than the new one."""
     told = re.search(r"^```sql\n(SELECT id, status .*?)^```", PAGES["RDD704"], re.M | re.S)
     assert told
     return told[1].replace("dp_…", deployment)
@@ -339,7 +339,8 @@ def test_a_young_loop_is_found_and_ends_in_its_mail(lab: Lab) -> None:
         await in_proof.call(f"{target}/send", "ann")
         await in_proof.until_effect(digest, times=2)
         assert await in_proof.query(query) == []
-        assert len(await in_proof.query(loops_on(await deployment(in_proof, "Digests")))) == 1
+        await in_proof.deploy("newer")
+        assert len(await in_proof.query(loops_before(await deployment(in_proof, "Digests")))) == 1
         assert await in_proof.operate("cancel", target) == 202
         await until_status(in_proof, target, "completed")
         ended.extend(await in_proof.query("select completion_failure from sys_invocation"))
@@ -348,6 +349,65 @@ def test_a_young_loop_is_found_and_ends_in_its_mail(lab: Lab) -> None:
     trace = instead(lab, CHAPTER / "endless-handler", prove, PLAIN).trace
     assert ended == [{"completion_failure": "[409] cancelled"}]
     assert trace.effect_counts() == {digest: 2}
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "answered as on Lambda"])
+def test_loops_on_all_older_deployments_are_found(lab: Lab, tmp_path: Path, whole: bool) -> None:
+    """RDD704: each began on the one that was new then; a turn on the newest is no loop."""
+    change = (as_on_lambda("digests"),) if whole else ()
+    snippet = changed(tmp_path, "services/endless-handler/dont", *change)
+    changed(tmp_path, "services/endless-handler/newer")
+    digest, letter, target = "POST /digests", "POST /letters", "Digests/send/send"
+
+    async def prove(in_proof: LabInProof) -> None:
+        held = [in_proof.outside.hold(each, at_most=20.0) for each in (digest, letter)]
+        loops = set()
+        for times in (1, 2):
+            loops.add((await in_proof.call(target, "ann"))["invocationId"])
+            await in_proof.until_effect(digest, times=times)
+            await in_proof.deploy("dont" if times == 1 else "newer")
+        chain = (await in_proof.call(target, "ann"))["invocationId"]
+        await in_proof.until_effect(letter)
+        found = await in_proof.query(loops_before(await deployment(in_proof, "Digests")))
+        assert {row["id"] for row in found} == loops
+        for each in (*loops, chain):
+            await in_proof.admin("PATCH", f"/invocations/{each}/kill")
+        for event in held:
+            event.set()
+        await in_proof.until_all_completed()
+
+    instead(lab, CHAPTER / "endless-handler", prove, PLAIN, snippet)
+
+
+@pytest.mark.parametrize("action", ["resume", None])
+def test_a_cancelled_loop_that_backs_off_ends_at_its_next_attempt(
+    lab: Lab, tmp_path: Path, action: str | None
+) -> None:
+    """RDD704: until then it backs off, unless it is resumed; it mails no more."""
+    pause = "timedelta(hours=1)" if action else "timedelta(seconds=1)"
+    policy = f"restate.InvocationRetryPolicy(initial_interval={pause})"
+    named = '("Digests"'
+    snippet = changed(
+        tmp_path,
+        "services/endless-handler/dont",
+        (f"{named})", f"{named}, invocation_retry_policy={policy})"),
+    )
+    digest, target, ended = "POST /digests", "Digests/send", []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(digest, times=1, status=500, after=1)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "backing-off")
+        assert await in_proof.operate("cancel", target) == 202
+        await until_status(in_proof, target, "backing-off")
+        if action:
+            assert await in_proof.operate(action, target) == 200
+        await until_status(in_proof, target, "completed")
+        ended.extend(await in_proof.query("select completion_failure from sys_invocation"))
+        assert len(in_proof.outside.ledger) == 2
+
+    instead(lab, CHAPTER / "endless-handler", prove, PLAIN, snippet)
+    assert ended == [{"completion_failure": "[409] cancelled"}]
 
 
 @pytest.mark.parametrize(
@@ -868,7 +928,6 @@ def test_a_loop_in_its_first_mail_is_found_and_no_chain_is(lab: Lab) -> None:
     (query,) = queries("RDD704")
 
     async def prove(in_proof: LabInProof) -> None:
-        old = await deployment(in_proof, "Digests")
         mailed = in_proof.outside.hold(digest, at_most=20.0)
         in_proof.outside.fail(digest, times=1, status=410)
         loop = await in_proof.call(target, "ann")
@@ -880,7 +939,7 @@ def test_a_loop_in_its_first_mail_is_found_and_no_chain_is(lab: Lab) -> None:
         ]
         assert first["invocationId"] == again["invocationId"]
         assert await in_proof.query(query.replace("count(*) > 5", "count(*) > 0")) == []
-        (found,) = await in_proof.query(loops_on(old))
+        (found,) = await in_proof.query(loops_before(await deployment(in_proof, "Digests")))
         assert found == {"id": loop["invocationId"], "status": "running"}
         begun = await in_proof.query("select id from sys_invocation")
         assert {row["id"] for row in begun} == {found["id"], first["invocationId"]}
