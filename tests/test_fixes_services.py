@@ -181,6 +181,7 @@ def test_what_backs_off_is_paused_before_it_is_resumed(
         ("RDD501", "errors/business-failure-retried/dont", "GiftCards/pay", None, "card-1"),
         ("RDD606", "operations/flag-read-in-flight/dont", "Tickets/sell", None, "order-1"),
         ("RDD608", "operations/bad-input-is-500/dont", "Parcels/send", None, None),
+        ("RDD706", "services/sync-handler/dont", "Shop/delivered", None, "ann"),
         # A dataclass, without `dacite`.
         ("RDD801", "data/result-not-serializable/in_dataclass", "Parcels/collect", None, "p-1"),
     ],
@@ -188,7 +189,7 @@ def test_what_backs_off_is_paused_before_it_is_resumed(
 def test_the_query_on_the_page_finds_what_is_backing_off(
     lab: Lab, tmp_path: Path, id: str, snippet: str, target: str, before: str | None, body: object
 ) -> None:
-    """RDD201, RDD202, RDD209, RDD501, RDD606, RDD608, RDD801: what is not paused yet."""
+    """RDD201, RDD202, RDD209, RDD501, RDD606, RDD608, RDD706, RDD801: what is not paused yet."""
     service = target.partition("/")[0]
     policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     imported = ("import restate\n", "from datetime import timedelta\n\nimport restate\n")
