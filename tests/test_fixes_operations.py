@@ -9,6 +9,8 @@ import json
 import re
 import shutil
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -28,7 +30,7 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
-from restate_guide.lab.server import find_binary
+from restate_guide.lab.server import SETTINGS, find_binary
 from tests.conftest import Lab
 from tests.fixes import (
     PAGES,
@@ -1185,13 +1187,16 @@ def test_flag_that_decides_about_a_value_is_undone_while_the_order_is_suspended(
 
 
 def test_worker_that_turns_its_server_away_in_place_has_its_invocations_paused(lab: Lab) -> None:
-    """RDD601: what was under way is refused, with RT0012, until it is paused."""
+    """RDD601: what was under way is refused, and what is new, with RT0012, until it is paused."""
     fixed = dataclasses.replace(crash_after_step("charge"), successor="do")
     target = "Checkout/pay"
 
     async def pay(in_proof: LabInProof) -> None:
         await in_proof.call(f"{target}/send", "order-1")
         await until_status(in_proof, target, "paused")
+        await in_proof.call(f"{target}/send", "order-2")
+        paused = "sys_invocation where status = 'paused' having count(*) = 2"
+        await in_proof.until_row(f"select count(*) from {paused}")
 
     rule = CHAPTER / "endpoint-open-to-all"
     last = instead(lab, rule, pay, fixed, server={}).trace.failures()[-1]
@@ -1292,3 +1297,61 @@ def test_retention_of_a_delayed_call_is_what_was_set_when_it_came(lab: Lab) -> N
     instead(lab, rule, send, PLAIN, server={})
     kept_for = {row["idempotency_key"]: row["completion_retention"] for row in kept}
     assert kept_for == {"before": "PT300S", "after": "PT604800S"}
+
+
+@pytest.mark.parametrize(("age", "status"), [(0, 200), (70, 401)])
+def test_signature_older_than_a_minute_is_refused(
+    lab: Lab, tmp_path: Path, age: int, status: int
+) -> None:
+    """RDD601: signed with the key of the proof, as its server would."""
+    rule = CHAPTER / "endpoint-open-to-all"
+    proof = load(rule)
+    forged, protocol, env = (
+        proof.prove.__globals__[name] for name in ("FORGED", "PROTOCOL", "ENV")
+    )
+    signed = int(time.time()) - age
+    claims = {"aud": "/invoke/Checkout/pay", "nbf": signed, "iat": signed, "exp": signed + 60}
+    header = {"typ": "JWT", "alg": "EdDSA", "kid": env["IDENTITY_KEY"]}
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, claims)]
+    said = tmp_path / "said"
+    said.write_bytes(b".".join(part.rstrip(b"=") for part in parts))
+    sign = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(rule / "key.pem"), "-in"]
+    made = subprocess.run([*sign, str(said)], capture_output=True, check=True).stdout
+    jwt = said.read_bytes() + b"." + base64.urlsafe_b64encode(made).rstrip(b"=")
+    signature = {"x-restate-signature-scheme": "v1", "x-restate-jwt-v1": jwt.decode()}
+
+    async def forge(in_proof: LabInProof) -> None:
+        await in_proof.call("Checkout/pay", "order-1")
+        async with httpx.AsyncClient(base_url=in_proof.worker_url) as spy:
+            served = await spy.post(
+                "/invoke/Checkout/pay", content=forged, headers={**protocol, **signature}
+            )
+        assert served.status_code == status
+
+    instead(lab, rule, forge, PLAIN, rule / "do.py")
+
+
+def test_server_logs_the_public_half_of_the_key_that_the_page_makes(tmp_path: Path) -> None:
+    """RDD601: by the page's command, its setting and its words."""
+    told = re.search(r"^```sh\n(.*)\nexport (\w+)=(.*)\n```", PAGES["RDD601"], re.M)
+    logs = re.search(r'it logs "(.*?)"', PAGES["RDD601"])
+    assert told and logs
+    subprocess.run(told[1].split(), cwd=tmp_path, check=True, capture_output=True)
+    env = {**SETTINGS, "RESTATE_LOG_FILTER": "info", "TMPDIR": str(tmp_path), told[2]: told[3]}
+    with subprocess.Popen(
+        [str(find_binary()), "--base-dir", "d"],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        assert server.stdout
+        too_late = threading.Timer(30.0, server.kill)
+        too_late.start()
+        try:
+            assert any(logs[1] in line for line in server.stdout)
+            assert "publickeyv1_" in next(server.stdout)
+        finally:
+            too_late.cancel()
+            server.kill()
