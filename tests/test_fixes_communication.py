@@ -30,7 +30,7 @@ from restate_guide.lab import (
     load,
 )
 from restate_guide.lab import Lab as LabInProof
-from tests.conftest import Lab
+from tests.conftest import Lab, apart
 from tests.fixes import SNIPPETS, afterwards, changed, deployment, instead, queries, until_status
 
 CHAPTER = SNIPPETS / "communication"
@@ -114,7 +114,7 @@ async def patience_of_the_client() -> httpx.Timeout:
 
 def test_the_ingress_client_gives_up_after_5_seconds() -> None:
     """RDD307: httpx's own patience."""
-    assert asyncio.run(patience_of_the_client()) == httpx.Timeout(5)
+    assert apart(asyncio.run, patience_of_the_client()) == httpx.Timeout(5)
 
 
 @pytest.mark.parametrize("slug", ["ingress-client-in-handler", "time-in-idempotency-key"])

@@ -36,6 +36,7 @@ def proofs(lab: Lab) -> functools._lru_cache_wrapper[Proven]:
 
 LOOKS_UP = {
     "RDD101",
+    "RDD106",
     "RDD113",
     "RDD204",
     "RDD205",
@@ -45,6 +46,7 @@ LOOKS_UP = {
     "RDD409",
     "RDD411",
     "RDD506",
+    "RDD507",
     "RDD513",
     "RDD603",
 }
