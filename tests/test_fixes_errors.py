@@ -2178,7 +2178,6 @@ def test_meal_whose_courier_is_asked_is_refunded_when_it_is_paused(lab: Lab, pau
     assert trace.effect_counts().get("POST /refunds", 0) == pauses
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Hypercorn waits for the step")
 def test_sigterm_refunds_a_meal_whose_courier_is_asked(lab: Lab, tmp_path: Path) -> None:
     """RDD507: to a worker that Hypercorn's command serves."""
     courier, rule, port = "POST /couriers", "errors/bare-except", free_port()

@@ -247,7 +247,7 @@ def test_a_handler_that_waits_keeps_the_worker(lab: Lab, tmp_path: Path) -> None
     assert result.trace.effect_counts() == {LABEL: 1}
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="seen with Python 3.11 alone")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="no RT0001 in 30 s on 3.12.1 and 3.13.0")
 @pytest.mark.parametrize(
     ("how", "told"), [("command alone", signal.SIGTERM), ("serve alone", signal.SIGINT)]
 )
