@@ -923,6 +923,44 @@ def test_a_workflow_without_its_number_tells_it_on_the_fixed_code(lab: Lab) -> N
     instead(lab, CHAPTER / "status-by-waiting", prove, PLAIN)
 
 
+SLOW = '    await asyncio.to_thread(httpx.get, f"{API_URL}/slow", timeout=30)\n'
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "answered as on Lambda"])
+def test_a_workflow_with_nothing_but_its_input_is_left_on_the_old_code(
+    lab: Lab, tmp_path: Path, whole: bool
+) -> None:
+    """RDD703: it is bound to no deployment yet, and will never write its number. A new one isn't counted."""
+    enters = "    number = await ctx.run_typed("
+    slowly = (("import os\n", "import asyncio\nimport os\n"), (enters, SLOW + enters))
+    changes = (as_on_lambda("claims"),) if whole else slowly
+    snippet = changed(tmp_path, "services/status-by-waiting/dont", *changes)
+    changed(tmp_path, "services/status-by-waiting/do")
+    reached = "POST /claims" if whole else "GET /slow"
+    counts: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        assessments = (f"GET /assessments/claim-{number}" for number in (1, 2))
+        in_proof.outside.answers |= {"GET /slow": True} | dict.fromkeys(assessments, "covered")
+        answered = in_proof.outside.hold(reached, at_most=20.0)
+        query = query_of("status-by-waiting", "dp_…", await deployment(in_proof, "Claim"))
+        running = asyncio.create_task(in_proof.call("Claim/c-1/run", "flood"))
+        await in_proof.until_effect(reached)
+        assert len(await in_proof.query("select id from sys_journal")) == 1
+        await in_proof.deploy("do")
+        counts.extend(await in_proof.query(query))
+        answered.set()
+        await running
+        await in_proof.call("Claim/c-2/run", "flood")
+        counts.extend(await in_proof.query(query))
+        told = [await in_proof.call(f"Claim/c-{claim}/tell") for claim in (1, 2)]
+        assert told == ["", "claim-2"]
+
+    stimulus = dataclasses.replace(PLAIN, request_response=whole)
+    instead(lab, CHAPTER / "status-by-waiting", prove, stimulus, snippet)
+    assert counts == [{"left": 1}, {"left": 1}]
+
+
 def test_a_loop_in_its_first_mail_is_found_and_no_chain_is(lab: Lab) -> None:
     """RDD704: it hasn't slept; the chain beside it, sent twice under one key, is a single one."""
     digest, target, chain = "POST /digests", "Digests/send/send", "chain-ann"
