@@ -26,6 +26,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.outside import Received
+from restate_guide.lab.trace import Json
 from tests.conftest import Lab
 from tests.fixes import (
     PAGES,
@@ -70,13 +71,43 @@ def test_paused_resumes_on_the_fixed_code(
 
     async def fix(in_proof: LabInProof) -> None:
         await until_status(in_proof, target, "paused")
-        told.extend(row["status"] for row in await in_proof.query(query))
+        told.extend(map(state_of, await in_proof.query(query)))
         await resume_on(in_proof, target)
         await in_proof.until_all_completed()
-        told.extend(row["status"] for row in await in_proof.query(query))
+        told.extend(map(state_of, await in_proof.query(query)))
 
     assert afterwards(lab, CHAPTER / slug, fix).trace.effect_counts() == effects
-    assert told == ["paused", "completed"]
+    assert told == [("paused", None), ("completed", "success")]
+
+
+@pytest.mark.parametrize(
+    ("slug", "kind", "target"),
+    [
+        ("sync-handler", 'Service("Shop"', "Shop/delivered"),
+        ("await-on-sync-op", 'VirtualObject("Parcels"', "Parcels/p-1/scan"),
+    ],
+)
+def test_what_its_retry_policy_killed_is_told_from_what_was_fixed(
+    lab: Lab, tmp_path: Path, slug: str, kind: str, target: str
+) -> None:
+    """RDD706, RDD707: both are completed; the page's query has the result beside the status."""
+    policy = 'restate.InvocationRetryPolicy(max_attempts=2, on_max_attempts="kill")'
+    kills = (f"{kind})", f"{kind}, invocation_retry_policy={policy})")
+    dont = changed(tmp_path, f"services/{slug}/dont", kills)
+    (query,) = queries(load(CHAPTER / slug).rule)
+    told: list[object] = []
+
+    async def look(in_proof: LabInProof) -> None:
+        assert (await in_proof.call(target, "ann"))["code"] == 500
+        told.extend(map(state_of, await in_proof.query(query)))
+
+    instead(lab, CHAPTER / slug, look, snippet=dont)
+    assert told == [("completed", "failure")]
+
+
+def state_of(row: dict[str, Json]) -> tuple[Json, Json]:
+    """The status of an invocation, and its result, which is missing until it has one."""
+    return row["status"], row.get("completion_result")
 
 
 def is_awaited(owner: type, name: str) -> bool:
