@@ -894,6 +894,28 @@ def test_whoever_was_refused_calls_again_while_the_run_is_kept(
     assert trace.effect_counts() == {"POST /accounts": accounts}
 
 
+def test_a_refused_caller_that_calls_again_makes_its_earlier_steps_again(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD702: it has a journal of its own; what is done once is the workflow."""
+    takes = "def sign_up(ctx: restate.Context, customer: str) -> str:\n"
+    step = 'lambda: httpx.post(f"{API_URL}/fees").text'
+    paid = (takes, f'{takes}    await ctx.run_typed("charge", {step})\n')
+    dont, _ = (
+        changed(tmp_path, f"services/workflow-run-twice/{each}", paid) for each in ("dont", "do")
+    )
+
+    async def again(in_proof: LabInProof) -> None:
+        await in_proof.call("Account/ann/run")
+        await in_proof.call("Shop/sign_up", "ann", idempotency_key="first")
+        await in_proof.deploy("do")
+        await in_proof.call("Shop/sign_up", "ann", idempotency_key="second")
+
+    trace = instead(lab, CHAPTER / "workflow-run-twice", again, snippet=dont).trace
+    assert [call.status for call in trace.calls] == [200, 409, 200]
+    assert trace.effect_counts() == {"POST /accounts": 1, "POST /fees": 2}
+
+
 def test_a_run_that_failed_is_what_the_next_one_attaches_to(lab: Lab, tmp_path: Path) -> None:
     """RDD702: a send starts none in its place."""
     opening = '    response = httpx.post(f"{API_URL}/accounts", json={"customer": customer})\n'
