@@ -254,6 +254,47 @@ async def offer(ctx: restate.Context) -> int:
 
 
 @pytest.mark.server
+def test_a_workflow_that_failed_runs_again_under_another_key_of_its_own(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD804: its own is taken, and it takes no idempotency key."""
+    promise = changed(tmp_path, "data/foreign-awaitable/promise")
+    changed(tmp_path, "data/foreign-awaitable/value")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Invoice/i-1/run")
+        (failed,) = await in_proof.query(queries("RDD804")[0])
+        assert failed["target"] == "Invoice/i-1/run"
+        await in_proof.deploy("value")
+        await in_proof.call("Invoice/i-1/run")
+        await in_proof.call("Invoice/i-1/run", idempotency_key="second")
+        await in_proof.call("Invoice/i-2/approve", "ann")
+        await in_proof.call("Invoice/i-2/run")
+
+    calls = instead(lab, CHAPTER / "foreign-awaitable", prove, snippet=promise).trace.calls
+    assert [call.status for call in calls] == [500, 409, 400, 200, 200]
+    assert calls[-1].answer == "approved by ann"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "future",
+    ["asyncio.get_running_loop().create_future()", "asyncio.ensure_future(asyncio.sleep(60))"],
+)
+def test_a_future_of_asyncios_is_refused_as_a_coroutine_is(
+    lab: Lab, tmp_path: Path, future: str
+) -> None:
+    """RDD804: the description names both."""
+    limit = changed(tmp_path, "data/foreign-awaitable/limit", ("asyncio.sleep(60)", future))
+    proof = load(CHAPTER / "foreign-awaitable")
+
+    async def ask(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/best_price")
+
+    assert instead(lab, proof.folder, ask, snippet=limit).outcome == proof.symptom
+
+
+@pytest.mark.server
 @pytest.mark.parametrize("written", ["number", "contractNumber"])
 def test_an_alias_is_published_and_asked_for_and_not_answered(
     lab: Lab, tmp_path: Path, written: str
