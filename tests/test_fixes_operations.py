@@ -1014,21 +1014,23 @@ def test_what_had_no_body_and_made_a_step(lab: Lab, tmp_path: Path, check: str) 
     assert ends[0] or result["code"] == 400, result
 
 
-def test_plain_resume_takes_bad_input_to_the_fixed_code(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", ["backing-off", "paused"])
+def test_plain_resume_takes_bad_input_to_the_fixed_code(
+    lab: Lab, tmp_path: Path, status: str
+) -> None:
     """RDD608: also what is backing off, and from another URL: it is bound to no deployment."""
     target, slug = "Parcels/send", "operations/bad-input-is-500"
     later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
-    changed(tmp_path, f"{slug}/do")
-    snippet = changed(
-        tmp_path,
-        f"{slug}/dont",
+    policy = (
         ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
         ('("Parcels")', f'("Parcels", invocation_retry_policy={later})'),
     )
+    changed(tmp_path, f"{slug}/do")
+    snippet = changed(tmp_path, f"{slug}/dont", *(policy if status == "backing-off" else ()))
 
     async def fix(in_proof: LabInProof) -> None:
         await in_proof.call(f"{target}/send", idempotency_key="order-1")
-        await until_status(in_proof, target, "backing-off")
+        await until_status(in_proof, target, status)
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", target) == 200
         assert (await in_proof.call(target, idempotency_key="order-1"))["code"] == 400
