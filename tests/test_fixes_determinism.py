@@ -1458,6 +1458,25 @@ def test_order_that_is_restarted_as_new_is_charged_under_another_key(lab: Lab) -
     assert None is not first.idempotency_key != second.idempotency_key is not None
 
 
+def test_order_under_a_key_that_is_used_again_is_not_charged(lab: Lab) -> None:
+    """RDD102: the bank takes it for the first one; a purge stands for the end of the retention."""
+    rule = CHAPTER / "run-action-not-idempotent"
+
+    async def prove(in_proof: LabInProof) -> None:
+        for order in ("order-1", "order-2"):
+            answer = await in_proof.call("Checkout/pay", order, idempotency_key="key-1")
+            assert answer == "charge-1"
+            assert await in_proof.operate("purge", "Checkout/pay") == 200
+            await in_proof.until_no_row("select id from sys_invocation")
+
+    promise = Holds(answers=["charge-1", "charge-1"])
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py", promise=promise).trace
+    assert [(each.body["order"], each.duplicate) for each in trace.effects] == [
+        ("order-1", False),
+        ("order-2", True),
+    ]
+
+
 def test_value_that_is_written_again_overwrites_another_one(lab: Lab, tmp_path: Path) -> None:
     """RDD102: the worker dies after the first write, and someone else writes before the second one."""
     snippet = changed(
