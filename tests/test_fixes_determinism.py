@@ -1328,6 +1328,32 @@ def test_step_that_lost_a_race_has_acted(lab: Lab, tmp_path: Path) -> None:
     assert trace.effect_counts() == {"POST /reservations": 1, "POST /charges": 1}
 
 
+@pytest.mark.parametrize(
+    ("forgotten", "warned"), [("", {}), ("    asyncio.sleep(0)\n", {"POST /warned": 1})]
+)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_python_warns_of_no_step_that_nobody_awaits(
+    lab: Lab, tmp_path: Path, kind: str, forgotten: str, warned: dict[str, int]
+) -> None:
+    """RDD114: whatever its function is, as it would of a coroutine."""
+    tells = 'warnings.showwarning = lambda *_: httpx.post(f"{API_URL}/warned")'
+    charging = '    return await ctx.run_typed("charge"'
+    snippet = changed(
+        tmp_path,
+        "determinism/step-not-awaited/dont",
+        ("import os\n", "import asyncio\nimport gc\nimport os\nimport warnings\n"),
+        ("tickets = ", f'warnings.simplefilter("always")\n{tells}\n\ntickets = '),
+        ("def reserve(", f"{kind} reserve("),
+        (charging, f"{forgotten}    gc.collect()\n{charging}"),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Tickets/sell", "seat-7") == "charge-1"
+
+    trace = instead(lab, CHAPTER / "step-not-awaited", prove, PLAIN, snippet).trace
+    assert trace.effect_counts() == {"POST /charges": 1, **warned}
+
+
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "gathered"])
 def test_steps_that_are_awaited_later(lab: Lab, together: bool, tmp_path: Path) -> None:
     """RDD114: does the second act while the first one waits for its answer?"""
@@ -2155,7 +2181,7 @@ def test_left_out_step_is_found_wherever_it_stands(lab: Lab, tmp_path: Path, whe
 
 
 def test_what_has_begun_ends_without_the_step(lab: Lab, tmp_path: Path) -> None:
-    """RDD114: on the old deployment; whoever has not got so far is done right on the new one."""
+    """RDD114: on the old deployment, and is found then; new ones are done right on the new one."""
     (query,) = queries("RDD114")
     ask = 'lambda: httpx.get(f"{API_URL}/seats").text'
     reserve = 'ctx.run_typed("reserve", '
@@ -2172,6 +2198,7 @@ def test_what_has_begun_ends_without_the_step(lab: Lab, tmp_path: Path) -> None:
         selling = asyncio.create_task(in_proof.call("Tickets/sell", "seat-7"))
         await in_proof.until_effect("GET /seats")
         await in_proof.deploy("do")
+        assert not await in_proof.query(query)
         looked.set()
         assert await selling == "charge-1"
         (found,) = await in_proof.query(query)
