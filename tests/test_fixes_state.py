@@ -283,6 +283,31 @@ def test_seat_is_freed_by_a_cancel_and_by_clearing_its_state(lab: Lab, tmp_path:
     assert answers == ["held for ann", "booked for bob"]
 
 
+def test_hold_that_is_cancelled_in_the_queue_has_no_seat(lab: Lab, tmp_path: Path) -> None:
+    """RDD204: it ends with 409, too, and the seat is another's."""
+    limit = ("timedelta(seconds=1)", "timedelta(hours=1)")
+    dont = changed(tmp_path, "state/sleep-in-exclusive-handler/dont", limit)
+    target = "Seats/7a/hold"
+
+    async def prove(in_proof: LabInProof) -> None:
+        (ann, bob) = (asyncio.create_task(in_proof.call(target, name)) for name in ("ann", "bob"))
+        await until_status(in_proof, target, "pending")
+        await in_proof.until_row("select key from state")
+        ids = f"select id from sys_invocation where target = '{target}' and status "
+        (queued,) = await in_proof.query(f"{ids} = 'pending'")
+        await in_proof.admin("PATCH", f"/invocations/{queued['id']}/cancel")
+        await in_proof.until_no_row(f"{ids} = 'pending'")
+        ended, _ = await asyncio.wait({ann, bob}, return_when=asyncio.FIRST_COMPLETED)
+        told = [(each.result()["code"], each.result()["message"]) for each in ended]
+        assert told == [(409, "canceled")], "told apart by a letter only"
+        assert len(await in_proof.query("select key from state where key = 'holder'")) == 1
+        (holder,) = await in_proof.query(f"{ids} != 'completed'")
+        await in_proof.admin("PATCH", f"/invocations/{holder['id']}/cancel")
+        await asyncio.gather(ann, bob)
+
+    run(lab, "sleep-in-exclusive-handler", prove, snippet=dont)
+
+
 def test_a_late_cancel_ends_no_hold(lab: Lab) -> None:
     """RDD204: the seat is held by the fixed code by then."""
 
