@@ -1151,7 +1151,7 @@ def test_state_put_in_by_hand_replaces_what_the_key_had(lab: Lab, tmp_path: Path
 
 
 def test_state_put_in_by_hand_waits_for_what_is_under_way(lab: Lab) -> None:
-    """RDD210: and replaces what that has written; so nothing may be under way."""
+    """RDD206, RDD210: and replaces what that has written; so nothing may be under way."""
 
     async def prove(in_proof: LabInProof) -> None:
         mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
