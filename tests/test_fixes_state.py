@@ -1169,6 +1169,19 @@ def test_state_put_in_by_hand_waits_for_what_is_under_way(lab: Lab) -> None:
     run(lab, rule.name, prove, snippet=rule / "do.py")
 
 
+@pytest.mark.parametrize(("variant", "bob"), [("dont", "full"), ("do", "booked")])
+def test_a_retry_in_the_same_process_enters_a_name_again(lab: Lab, variant: str, bob: str) -> None:
+    """RDD210: in the module's dict, not in the state."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=1)
+        assert await in_proof.call("Workshops/yoga/book", "ann") == "booked"
+        assert await in_proof.call("Workshops/yoga/book", "bob") == bob
+
+    rule = CHAPTER / "module-variable-as-state"
+    run(lab, rule.name, prove, snippet=rule / f"{variant}.py")
+
+
 def test_booking_that_is_cancelled_while_it_mails_keeps_its_place(lab: Lab) -> None:
     """RDD210: what the handler has set stays, though the caller gets an error."""
 
