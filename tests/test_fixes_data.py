@@ -186,6 +186,35 @@ def test_fixed_code_in_place_does_not_get_through(lab: Lab) -> None:
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("on", ["strings", "none"])
+def test_a_nan_is_null_in_the_journal_for_good(lab: Lab, tmp_path: Path, on: str) -> None:
+    """RDD801: only a field that may be `None` reads it; no courier is ordered again."""
+    step, target = "data/result-not-serializable/do", "Parcels/collect"
+    maybe = (RATE[0][0], RATE[0][1].replace("float", "float | None")), RATE[1]
+    configured = ((NAMED, NAMED + STRINGS), *RATE)
+    fixed = changed(tmp_path, step, *(configured if on == "strings" else maybe))
+    fixed.rename(tmp_path / "fixed.py")
+    stuck = changed(tmp_path, step, *RATE)
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["POST /pickups"] = {"day": "2030-05-04"}
+        await in_proof.call(f"{target}/send", "p-1")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("fixed")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        if on == "none":
+            await in_proof.until_all_completed()
+            return
+        pauses = "select id from sys_journal_events where event_type = 'Paused'"
+        await in_proof.until_row(f"{pauses} group by id having count(*) = 2")
+        await until_status(in_proof, target, "paused")
+
+    trace = run(lab, stuck, prove).trace
+    assert trace.effect_counts() == {"POST /pickups": 1}
+    assert trace.invocations[0].result == ("on Saturday" if on == "none" else None)
+
+
+@pytest.mark.server
 def test_input_that_the_model_refuses_meets_a_mismatch_in_place(lab: Lab) -> None:
     """RDD803: each attempt parses the input anew, and the journal goes on where this one fails."""
 
