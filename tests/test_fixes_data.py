@@ -69,6 +69,15 @@ def test_cancel_ends_a_step_that_never_gets_through(lab: Lab) -> None:
     assert trace.effect_counts() == {"POST /pickups": 3}
 
 
+OPTIONAL = {
+    "title": "Trip",
+    "type": ["object", "null"],
+    "properties": {
+        "customer": {"title": "Customer", "type": "string"},
+        "days": {"title": "Days", "type": "integer"},
+    },
+    "required": ["customer", "days"],
+}
 DAY = "    day: date\n"
 BUILT = "return Pickup(day="
 LABEL = ((DAY, f"{DAY}    label: bytes\n"), (BUILT, 'return Pickup(label=b"\\xff", day='))
@@ -179,13 +188,6 @@ def test_step_that_was_not_read_for_an_alias_is_not_executed_again(
 
 
 @pytest.mark.server
-def test_fixed_code_in_place_does_not_get_through(lab: Lab) -> None:
-    """RDD802."""
-    outcome = in_place(lab, CHAPTER / "json-changes-the-type", crash_after_step("reduced")).outcome
-    assert outcome.kind == "retried-until-paused", outcome
-
-
-@pytest.mark.server
 @pytest.mark.parametrize("on", ["strings", "none"])
 def test_a_nan_is_null_in_the_journal_for_good(lab: Lab, tmp_path: Path, on: str) -> None:
     """RDD801: only a field that may be `None` reads it; no courier is ordered again."""
@@ -212,6 +214,13 @@ def test_a_nan_is_null_in_the_journal_for_good(lab: Lab, tmp_path: Path, on: str
     trace = run(lab, stuck, prove).trace
     assert trace.effect_counts() == {"POST /pickups": 1}
     assert trace.invocations[0].result == ("on Saturday" if on == "none" else None)
+
+
+@pytest.mark.server
+def test_fixed_code_in_place_does_not_get_through(lab: Lab) -> None:
+    """RDD802."""
+    outcome = in_place(lab, CHAPTER / "json-changes-the-type", crash_after_step("reduced")).outcome
+    assert outcome.kind == "retried-until-paused", outcome
 
 
 @pytest.mark.server
@@ -411,6 +420,52 @@ def test_a_delayed_message_that_the_model_refuses_fails_on_the_fixed_code(lab: L
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("before", ["backing-off", "paused", "a step"])
+def test_what_has_only_its_input_goes_to_the_fixed_code(
+    lab: Lab, tmp_path: Path, before: str
+) -> None:
+    """RDD803: by itself, or at a plain resume; what has begun a step stays on the old one."""
+    rule, target = "data/no-schema-at-the-border", "Insurance/insure"
+    attempts = 1 if before == "paused" else 9
+    retry = f"initial_interval=timedelta(seconds=1), max_attempts={attempts}"
+    changes = [
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        (
+            '("Insurance")',
+            f'("Insurance", invocation_retry_policy=restate.InvocationRetryPolicy({retry}))',
+        ),
+    ]
+    if before == "a step":
+        started = '    await ctx.run_typed("note", "noted".upper)\n    customer, price'
+        changes.append(("    customer, price", started))
+    dont = changed(tmp_path, f"{rule}/dont", *changes)
+    changed(tmp_path, f"{rule}/do")
+    bound: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", {"customer": "ann"})
+        await until_status(in_proof, target, before if before == "paused" else "backing-off")
+        old = await deployment(in_proof, "Insurance")
+        await in_proof.deploy("do")
+        if before == "paused":
+            assert await in_proof.operate("resume", target) == 200
+        if before == "a step":
+            await in_proof.until_row("select id from sys_invocation where retry_count > 1")
+            row = "select pinned_deployment_id as at, last_attempt_deployment_id as last"
+            (seen,) = await in_proof.query(f"{row} from sys_invocation")
+            bound.append(seen == {"at": old, "last": old})
+            assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / rule, prove, PLAIN, dont).trace
+    if before == "a step":
+        assert bound == [True]
+    else:
+        assert trace.invocations[0].result["code"] == 500
+        assert "days\n  Field required" in trace.invocations[0].result["failure"]
+
+
+@pytest.mark.server
 def test_the_server_refuses_an_empty_body_of_json(lab: Lab) -> None:
     """RDD803."""
     rule = CHAPTER / "no-schema-at-the-border"
@@ -444,12 +499,13 @@ def test_an_empty_body_is_not_refused(lab: Lab) -> None:
         ("int", "three", {"type": "integer"}, "str"),
         ("list[Trip]", [{"customer": "ann", "days": 3}], {"type": "array", "items": True}, "dict"),
         ("Trip | Contract", {"customer": "ann", "days": 3}, {}, "dict"),
+        ("Trip | None", {"customer": "ann", "days": "3"}, OPTIONAL, "Trip"),
     ],
 )
 def test_what_is_no_model_is_published_and_not_checked(
     lab: Lab, tmp_path: Path, annotation: str, sent: Any, published: dict[str, Any], got: str
 ) -> None:
-    """RDD803: a text, a number, a list of models."""
+    """RDD803: a text, a number, a list of models; a model that may be missing is one."""
     handler = (CHAPTER / "no-schema-at-the-border/do.py").read_text().partition("async def ")[2]
     telling = changed(
         tmp_path,
