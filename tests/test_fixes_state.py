@@ -671,8 +671,10 @@ def test_cancel_of_a_claim_ends_what_keeps_it(lab: Lab, tmp_path: Path) -> None:
     assert [(each.service, each.value) for each in trace.state] == [("Claims", "paid")]
 
 
-def test_a_promise_of_a_workflow_that_was_removed_waits_for_ever(lab: Lab, tmp_path: Path) -> None:
-    """RDD207."""
+def test_a_promise_of_a_workflow_that_was_removed_waits_for_the_next_run(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD207: of the same id."""
     promise = 'ctx.promise("paid", type_hint=str)'
     asked = changed(
         tmp_path,
@@ -693,7 +695,11 @@ def test_a_promise_of_a_workflow_that_was_removed_waits_for_ever(lab: Lab, tmp_p
         await in_proof.call("Claims/c-1/outcome/send")
         await in_proof.until_still(0.5)
         unended = "select id from sys_invocation where status != 'completed'"
-        assert len(await in_proof.query(unended)) == 1
+        (waits,) = await in_proof.query(unended)
+        await in_proof.call("Claims/c-1/settle", "ann")
+        await in_proof.until_all_completed()
+        ended = f"select completion_result as end from sys_invocation where id = '{waits['id']}'"
+        assert await in_proof.query(ended) == [{"end": "success"}]
 
     rule = CHAPTER / "workflow-state-forever"
     instead(lab, rule, prove, PLAIN, asked, server={})
