@@ -289,6 +289,21 @@ async def until_stuck(in_proof: LabInProof, first: str, last: str, stimulus: Sti
         await in_proof.until_row(f"{invocation} '{first}' and status = 'suspended'")
 
 
+async def resume_on_its_own_code(in_proof: LabInProof, target: str, old: str | None) -> None:
+    """Resumes what is paused where it began; on the latest deployment first if the `old` one is named.
+
+    There it stays, so that it has to be told where it began.
+    """
+    again = {"deployment": old} if old else {}
+    mismatch = "from sys_journal_events where event_json like '%RT0016%'"
+    for where in ({"deployment": "latest"}, {}) if old else ():
+        seen = len(await in_proof.query(f"select id {mismatch}"))
+        assert await in_proof.operate("resume", target, **where) == 200
+        await in_proof.until_row(f"select count(*) {mismatch} having count(*) > {seen}")
+        await until_status(in_proof, target, "paused")
+    assert await in_proof.operate("resume", target, **again) == 200
+
+
 async def ends(in_proof: LabInProof, target: str) -> list[str | None]:
     """How the invocations of a target ended that have begun; of others the server keeps nothing."""
     rows = await in_proof.query(
@@ -554,8 +569,11 @@ def test_second_try_in_the_queue_of_a_circle_runs_by_itself(lab: Lab) -> None:
     assert answers == ["pot taken, number 1", "pot taken, number 2"]
 
 
-def test_paused_caller_in_a_circle_keeps_its_key_until_it_is_resumed(lab: Lab) -> None:
-    """RDD303: the cancellation of the call that it waits for doesn't end it."""
+@pytest.mark.parametrize("latest", [False, True])
+def test_paused_caller_in_a_circle_keeps_its_key_until_it_is_resumed(
+    lab: Lab, latest: bool
+) -> None:
+    """RDD303: the cancellation of the call that it waits for doesn't end it, nor does the fixed code."""
 
     async def prove(in_proof: LabInProof) -> None:
         placing = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
@@ -563,15 +581,46 @@ def test_paused_caller_in_a_circle_keeps_its_key_until_it_is_resumed(lab: Lab) -
         await until_status(in_proof, "Stock/pot/take", "running")
         assert await in_proof.operate("pause", "Stock/pot/take") == 202
         await until_status(in_proof, "Stock/pot/take", "paused")
+        old = await deployment(in_proof, "Stock")
+        await in_proof.deploy("do")
         assert await in_proof.operate("cancel", "Orders/order-1/note") == 200
         await in_proof.until_still(0.5)
         await until_status(in_proof, "Stock/pot/take", "paused")
         assert not placing.done()
-        assert await in_proof.operate("resume", "Stock/pot/take") == 200
+        await resume_on_its_own_code(in_proof, "Stock/pot/take", old if latest else None)
         await placing
 
     trace = instead(lab, CHAPTER / "same-key-cycle", prove).trace
     assert [call.status for call in trace.calls] == [409]
+
+
+@pytest.mark.parametrize("tells_first", [True, False])
+def test_what_is_told_before_it_is_counted_is_noted_for_a_cancelled_order(
+    lab: Lab, tmp_path: Path, tells_first: bool
+) -> None:
+    """RDD303: where state isn't preloaded, the cancellation meets `take` at its `get`; the do tells last."""
+    slug = "communication/same-key-cycle"
+    tells = "    ctx.object_send(note, key=order, arg=ctx.key())\n"
+    takes = '    taken = (await ctx.get("taken", type_hint=int) or 0) + 1\n'
+    lazy = ('VirtualObject("Stock")', 'VirtualObject("Stock", state_preload=False)')
+    first = [(tells, ""), (takes, tells + takes)] if tells_first else []
+    changed(tmp_path, f"{slug}/do", lazy, (takes, '    raise RuntimeError("no stock")\n')).rename(
+        tmp_path / "dont.py"
+    )
+    changed(tmp_path, f"{slug}/do", lazy, *first)
+
+    async def prove(in_proof: LabInProof) -> None:
+        placing = asyncio.create_task(in_proof.call("Orders/order-1/place", "pot"))
+        await until_status(in_proof, "Stock/pot/take", "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("cancel", "Stock/pot/take") == 202
+        await placing
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / slug, prove, snippet=tmp_path / "dont.py").trace
+    assert [call.status for call in trace.calls] == [409]
+    noted = [("Orders", "order-1")] if tells_first else []
+    assert [(state.service, state.key) for state in trace.state] == noted
 
 
 def test_a_circle_that_is_freed_before_the_fix_closes_again(lab: Lab) -> None:

@@ -19,9 +19,9 @@ async def note(ctx: restate.ObjectContext, item: str) -> None:
 
 @stock.handler()
 async def take(ctx: restate.ObjectContext, order: str) -> int:
-    ctx.object_send(note, key=order, arg=ctx.key())
     taken = (await ctx.get("taken", type_hint=int) or 0) + 1
     ctx.set("taken", taken)
+    ctx.object_send(note, key=order, arg=ctx.key())
     return taken
 
 
