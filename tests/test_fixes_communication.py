@@ -458,6 +458,56 @@ def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimul
     assert not trace.state
 
 
+@pytest.mark.parametrize("latest", [False, True])
+def test_a_paused_check_out_ends_when_it_is_resumed_on_its_own_code(lab: Lab, latest: bool) -> None:
+    """RDD304: once the call that it waits for is cancelled."""
+    target = "Cart/ann/check_out"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Cart/ann/put", "pot")
+        await in_proof.call(f"{target}/send")
+        await until_stuck(in_proof, target, "Cart/ann/empty", PLAIN)
+        await until_status(in_proof, target, "running")
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        old = await deployment(in_proof, "Cart")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("cancel", "Cart/ann/empty") == 200
+        await in_proof.until_still(0.5)
+        await until_status(in_proof, target, "paused")
+        await resume_on_its_own_code(in_proof, target, old if latest else None)
+        await in_proof.until_all_completed()
+        assert await ends(in_proof, target) == ["[409] canceled"]
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN).trace
+    assert [state.value for state in trace.state] == [["pot"]]
+
+
+def test_a_check_out_under_way_at_the_fix_calls_itself_after_it(lab: Lab, tmp_path: Path) -> None:
+    """RDD304: the query has no call to cancel yet."""
+    calls = "    await ctx.object_call(empty, key=ctx.key(), arg=None)\n"
+    paying = '    await ctx.run_typed("pay", pay)\n'
+    slow = changed(
+        tmp_path, "communication/self-call-same-key/dont", *PAYS, (calls, paying + calls)
+    )
+    changed(tmp_path, "communication/self-call-same-key/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=30.0)
+        await in_proof.call("Cart/ann/put", "pot")
+        buying = asyncio.create_task(in_proof.call("Cart/ann/check_out"))
+        await in_proof.until_effect("POST /charges")
+        await in_proof.deploy("do")
+        assert await in_proof.query(queries("RDD304")[0]) == []
+        charged.set()
+        await in_proof.until_row(queries("RDD304")[0])
+        assert await in_proof.operate("cancel", "Cart/ann/empty") == 200
+        await buying
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow).trace
+    assert [call.status for call in trace.calls] == [200, 409]
+
+
 def test_cancel_of_the_call_that_holds_may_empty_the_cart(lab: Lab) -> None:
     """RDD304: the other one has its key then, and may be faster than the cancellation."""
     emptied = []
