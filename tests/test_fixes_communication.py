@@ -2084,6 +2084,44 @@ def test_an_old_order_adds_to_the_empty_key_after_the_fix(lab: Lab, tmp_path: Pa
     assert [(state.key, state.value) for state in trace.state] == [("bob", 10)]
 
 
+def test_an_order_whose_call_was_cancelled_adds_nothing_to_the_empty_key(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD302: so the query leaves it out; one that waits is in it."""
+    checking = changed(
+        tmp_path,
+        "communication/wrong-call-kind/dont",
+        *posting('orders = restate.Service("Orders")\n'),
+        (
+            "    total = (await",
+            '    await ctx.run_typed("check", post, path="/checks")\n    total = (await',
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        async def found() -> list[str]:
+            return sorted(row["status"] for row in await in_proof.query(queries("RDD302")[0]))
+
+        checked = in_proof.outside.hold("POST /checks", at_most=20.0)
+        first = asyncio.create_task(in_proof.call("Orders/place", "ann"))
+        await in_proof.until_effect("POST /checks")
+        second = asyncio.create_task(in_proof.call("Orders/place", "bob"))
+        await until_status(in_proof, "Points//add", "pending")
+        assert await found() == ["pending", "running"]
+        (running,) = await in_proof.query(
+            "select id from sys_invocation where target = 'Points//add' and status = 'running'"
+        )
+        await in_proof.admin("PATCH", f"/invocations/{running['id']}/cancel")
+        await first
+        checked.set()
+        await second
+        assert await found() == ["completed"]
+
+    trace = instead(lab, CHAPTER / "wrong-call-kind", prove, PLAIN, checking).trace
+    assert [call.status for call in trace.calls] == [409, 200]
+    assert [(state.key, state.value) for state in trace.state] == [("", 10)]
+
+
 def test_a_report_to_a_handler_under_way_is_lost_with_its_worker(lab: Lab, tmp_path: Path) -> None:
     """RDD312: the carrier was told 200."""
     slug = "communication/context-outside-a-handler"
