@@ -734,32 +734,61 @@ def test_the_client_answers_no_awakeable() -> None:
     assert not [name for name in offered if re.search("awakeable|resolve", name)]
 
 
-def test_signal_answers_in_a_service(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["Service", "VirtualObject", "Workflow"])
+def test_signal_answers_in_any_type_of_service(lab: Lab, tmp_path: Path, kind: str) -> None:
     """RDD305: between two invocations, addressed by the id of the one that waits."""
+    key = "" if kind == "Service" else "e-1/"
+    handler = "main" if kind == "Workflow" else "handler"
+    shared = 'kind="shared"' * (kind == "VirtualObject")
     signal = changed(
         tmp_path,
         "communication/promise-outside-workflow/dont",
+        ('restate.Service("Expenses")', f'restate.{kind}("Expenses")'),
+        ("@expenses.handler()", f"@expenses.{handler}()"),
         ("ctx: restate.WorkflowContext", "ctx: restate.Context"),
         ("ctx.promise(", "ctx.signal("),
         ('answer_to="answer"', "answer_to=ctx.request().id"),
         ("await answer.value()", "await answer"),
         (
             "\n\napp =",
-            "\n\n@expenses.handler()\nasync def reply(ctx: restate.Context, id: str) -> None:\n"
+            f"\n\n@expenses.handler({shared})\n"
+            "async def reply(ctx: restate.Context, id: str) -> None:\n"
             '    ctx.resolve_signal(id, "answer", "granted")\n\n\napp =',
         ),
     )
 
     async def answer(in_proof: LabInProof) -> None:
-        claiming = asyncio.create_task(in_proof.call("Expenses/claim", "train ticket"))
+        claiming = asyncio.create_task(in_proof.call(f"Expenses/{key}claim", "train ticket"))
         await in_proof.until_effect("POST /mails")
-        await in_proof.call("Expenses/reply", in_proof.outside.ledger[0].body["answer to"])
+        await in_proof.call(f"Expenses/{key}reply", in_proof.outside.ledger[0].body["answer to"])
         await claiming
 
     rule = CHAPTER / "promise-outside-workflow"
     promise = answering("promise-outside-workflow", "granted", "")
     result = instead(lab, rule, answer, PLAIN, signal, promise=promise)
     assert result.outcome.kind == "holds", result.outcome
+
+
+@pytest.mark.parametrize("kind", ["exclusive", "shared"])
+def test_a_promise_in_an_object_is_refused_as_in_a_service(
+    lab: Lab, tmp_path: Path, kind: str
+) -> None:
+    """RDD305."""
+    slug = "communication/promise-outside-workflow"
+    snippet = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ('restate.Service("Expenses")', 'restate.VirtualObject("Expenses")'),
+        ("@expenses.handler()", f'@expenses.handler(kind="{kind}")'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Expenses/e-1/claim", "train ticket")
+        (found,) = await in_proof.query(queries("RDD305")[0])
+        assert found["status"] == "paused"
+
+    result = instead(lab, SNIPPETS / slug, prove, PLAIN, snippet)
+    assert result.outcome.kind == "precondition", result.outcome
 
 
 def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
