@@ -965,6 +965,48 @@ def test_a_second_payment_is_refused_and_reaches_the_run_on_the_old_code(
     assert "20 paid by cash" in [i.result for i in trace.invocations]
 
 
+def test_a_run_that_waits_for_its_awakeable_cannot_go_on_with_the_promise(lab: Lab) -> None:
+    """RDD306."""
+    target = "Order/order-1/run"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/pot"] = 20
+        await in_proof.call(f"{target}/send", "pot")
+        await in_proof.until_row("select key from state where key = 'payment'")
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_json like '%RT0016%'"
+        )
+        await until_status(in_proof, target, "paused")
+
+    instead(lab, CHAPTER / "awakeable-inside-workflow", prove, PLAIN)
+
+
+def test_a_payment_before_a_run_on_the_new_code_is_made_once_more(lab: Lab) -> None:
+    """RDD306: the old `paid` resolved no promise, and the query knows of no awakeable."""
+    promised = "select id from sys_journal where entry_type = 'Command: GetPromise'"
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/pot"] = 20
+        await in_proof.call("Order/order-1/paid", "card")
+        await in_proof.deploy("do")
+        await in_proof.call("Order/order-1/run/send", "pot")
+        await in_proof.until_row(promised)
+        await in_proof.until_still(0.5)
+        assert await in_proof.query(queries("RDD306")[0]) == []
+        assert await in_proof.query("select 1 from sys_invocation where status != 'completed'")
+        await in_proof.call("Order/order-1/paid", "card")
+        await in_proof.until_all_completed()
+
+    promise = answering("awakeable-inside-workflow", "thank you", None, "thank you")
+    trace = instead(lab, CHAPTER / "awakeable-inside-workflow", pay, PLAIN, promise=promise).trace
+    assert [call.status for call in trace.calls] == [200, 202, 200]
+    assert "20 paid by card" in [each.result for each in trace.invocations]
+
+
 def test_a_lost_payment_is_found_and_resolved_once(lab: Lab) -> None:
     """RDD306."""
     lost = queries("RDD306")[0]
