@@ -1146,12 +1146,12 @@ def test_a_twin_that_has_not_begun_is_found_and_cancelled(lab: Lab, tmp_path: Pa
     assert trace.effect_counts() == {"POST /charges": 1}
 
 
-def declined(folder: Path, slug: str) -> Path:
-    """The do of a rule whose `charge` takes the bank's no for an answer."""
+def declined(folder: Path, slug: str, variant: str = "do") -> Path:
+    """The do of a rule, or its don't, whose `charge` takes the bank's no for an answer."""
     line = '    return str(response.raise_for_status().json()["id"])\n'
     terminal = '        raise restate.TerminalError("card declined", 402)\n'
     refusal = f"    if response.status_code == 402:\n{terminal}"
-    return changed(folder, f"communication/{slug}/do", (line, refusal + line))
+    return changed(folder, f"communication/{slug}/{variant}", (line, refusal + line))
 
 
 def test_a_key_keeps_a_failure_as_well(lab: Lab, tmp_path: Path) -> None:
@@ -1213,16 +1213,83 @@ def test_a_cancel_of_one_caller_ends_the_shared_call(
     assert not trace.effects
 
 
-def test_a_call_with_a_key_does_not_find_one_without(lab: Lab) -> None:
-    """RDD309."""
+@pytest.mark.parametrize("cancelled", ["Shop/customer_pays", "Shop/nightly_collection"])
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_cancel_of_one_caller_ends_the_shared_call_at_its_charge(
+    lab: Lab, cancelled: str, status: str
+) -> None:
+    """RDD309: the bank may have charged, but who is paused asks it no more."""
+    rule = CHAPTER / "key-inside-a-handler"
 
     async def prove(in_proof: LabInProof) -> None:
-        await in_proof.call("Shop/customer_pays", "invoice-1")
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        if status == "paused":
+            in_proof.outside.fail("POST /charges", times=100)
+            charged.set()
+        paying = [
+            asyncio.create_task(in_proof.call(f"Shop/{each}", "invoice-1"))
+            for each in ("customer_pays", "nightly_collection")
+        ]
+        await in_proof.until_effect("POST /charges")
+        await in_proof.until_row(
+            "select count(*) from sys_journal where entry_type = 'Command: Call' having count(*) = 2"
+        )
+        await until_status(in_proof, "Payments/pay", status)
+        in_proof.outside.unwell.clear()
+        assert await in_proof.operate("cancel", cancelled) == 202
+        await asyncio.gather(*paying)
+        charged.set()
+
+    trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
+    assert [call.status for call in trace.calls] == [409, 409]
+    assert trace.effect_counts().get("POST /charges", 0) == (status == "running")
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+def test_a_call_with_a_key_does_not_find_one_without(lab: Lab, under_way: bool) -> None:
+    """RDD309: also while the bank has nothing yet."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        if under_way:
+            in_proof.outside.fail("POST /charges", times=100)
+        paying = asyncio.create_task(in_proof.call("Shop/customer_pays", "invoice-1"))
+        await until_status(in_proof, "Payments/pay", "paused" if under_way else "completed")
+        in_proof.outside.unwell.clear()
         await in_proof.deploy("do")
         await in_proof.call("Shop/nightly_collection", "invoice-1")
+        if under_way:
+            assert in_proof.outside.ledger[-2].failed, "the bank has the one of the fixed code only"
+            assert await in_proof.operate("resume", "Payments/pay") == 200
+        await paying
 
     trace = instead(lab, CHAPTER / "key-inside-a-handler", prove).trace
     assert trace.effect_counts() == {"POST /charges": 2}
+
+
+@pytest.mark.parametrize(("end", "charges"), [("declined", 1), ("cancelled", 2)])
+def test_a_payment_that_failed_is_listed_too(
+    lab: Lab, tmp_path: Path, end: str, charges: int
+) -> None:
+    """RDD309: the bank may have it nevertheless."""
+    slug = "key-inside-a-handler"
+
+    async def prove(in_proof: LabInProof) -> None:
+        if end == "declined":
+            in_proof.outside.fail("POST /charges", times=1, status=402)
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Shop/customer_pays", "invoice-1"))
+        await in_proof.until_effect("POST /charges")
+        if end == "cancelled":
+            assert await in_proof.operate("cancel", "Payments/pay") == 202
+        charged.set()
+        await paying
+        await in_proof.call("Shop/nightly_collection", "invoice-1")
+        assert [row["times"] for row in await in_proof.query(queries("RDD309")[0])] == [2]
+
+    dont = declined(tmp_path, slug, "dont")
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, dont).trace
+    assert trace.calls[0].status == (402 if end == "declined" else 409)
+    assert trace.effect_counts() == {"POST /charges": charges}
 
 
 @pytest.mark.parametrize(
