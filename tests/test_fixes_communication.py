@@ -222,6 +222,27 @@ def test_cancel_reaches_a_call_through_the_context_only(lab: Lab, variant: str, 
     assert found == [{"completion_result": end, **caller}]
 
 
+@pytest.mark.parametrize(("variant", "waits"), [("do", "suspended"), ("dont", "running")])
+def test_who_waits_through_the_context_is_suspended_meanwhile(
+    lab: Lab, variant: str, waits: str
+) -> None:
+    """RDD301: at the ingress the worker stays, is let go at its next step, and then calls once more."""
+    rule = CHAPTER / "ingress-client-in-handler"
+
+    async def prove(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /mails", at_most=20.0)
+        await in_proof.call("Accounts/close/send", "ann")
+        await in_proof.until_effect("POST /mails")
+        await in_proof.until_still(1.0)
+        await until_status(in_proof, "Accounts/close", waits)
+        mailed.set()
+        await in_proof.until_all_completed()
+
+    soon = {"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "200ms"}
+    trace = instead(lab, rule, prove, PLAIN, rule / f"{variant}.py", server=soon).trace
+    assert trace.effect_counts()["POST /mails"] == (1 if variant == "do" else 2)
+
+
 @pytest.mark.parametrize("kind", ["service_send", "object by generic_call", "workflow"])
 def test_other_calls_without_a_key_go_to_the_empty_one(lab: Lab, tmp_path: Path, kind: str) -> None:
     """RDD302."""
