@@ -1511,8 +1511,9 @@ def test_a_card_that_was_filled_meanwhile_is_charged(lab: Lab) -> None:
         await in_proof.admin("PATCH", f"/invocations/{first['id']}/resume?deployment=latest")
         await in_proof.until_all_completed()
 
-    first, second = instead(lab, CHAPTER / "business-failure-retried", fix, PLAIN).trace.invocations
-    assert first.result == "redemption-1"
+    trace = instead(lab, CHAPTER / "business-failure-retried", fix, PLAIN).trace
+    first, second = trace.invocations
+    assert first.result == "redemption-1" and trace.effect_counts() == {redeem: 1}
     assert second.result == {"failure": "cancelled", "code": 409}
 
 
@@ -2257,3 +2258,28 @@ def test_meal_that_was_refunded_is_cancelled_or_gets_its_courier(
     assert (counts[refund], counts.get("POST /couriers", 0)) == (1, couriers)
     refunds = [each.idempotency_key for each in trace.effects if each.effect == refund]
     assert len(refunds) == 2 - couriers and len(set(refunds)) == 1
+
+
+def test_a_payment_in_its_first_try_gets_stuck_on_the_old_code(lab: Lab) -> None:
+    """RDD501: and is listed then. Resumed, it is charged beside the one that was made meanwhile."""
+    target, redeem, (query,) = "GiftCards/pay", "POST /redemptions", queries("RDD501")
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(redeem, times=3, status=402)
+        refused = in_proof.outside.hold(redeem, at_most=20.0)
+        await in_proof.call(f"{target}/send", "card-1")
+        await in_proof.until_effect(redeem)
+        await in_proof.deploy("do")
+        assert await in_proof.query(query) == []
+        refused.set()
+        await until_status(in_proof, target, "paused")
+        found = await in_proof.query(query)
+        assert {row["target"] for row in found} == {target}
+        assert any("the card is used up" in str(row["event_json"]) for row in found)
+        await in_proof.call(f"{target}/send", "card-1")
+        await until_status(in_proof, target, "completed")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "business-failure-retried", pay, PLAIN).trace
+    assert trace.effect_counts() == {redeem: 2}
