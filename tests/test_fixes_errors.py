@@ -2283,3 +2283,50 @@ def test_a_payment_in_its_first_try_gets_stuck_on_the_old_code(lab: Lab) -> None
 
     trace = instead(lab, CHAPTER / "business-failure-retried", pay, PLAIN).trace
     assert trace.effect_counts() == {redeem: 2}
+
+
+def test_a_second_cancel_ends_the_wait_for_the_action(lab: Lab) -> None:
+    """RDD505: and the undoing with it."""
+    rule, target = CHAPTER / "compensation-registered-late", "Tickets/buy"
+    signals = "select count(*) from sys_journal where entry_type = 'Notification: Signal'"
+
+    async def cancel_twice(in_proof: LabInProof) -> None:
+        hall = in_proof.outside.hold("GET /halls/1", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect("GET /halls/1")
+        for times in (1, 2):
+            assert await in_proof.operate("cancel", target) == 202
+            await in_proof.until_row(f"{signals} having count(*) = {times}")
+            if times == 1:
+                await in_proof.until_still(0.3)  # until the handler has it, too
+        assert (await buying)["message"] == "cancelled"
+        hall.set()
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, rule, cancel_twice, PLAIN, rule / "cancelled.py").trace
+    assert len(trace.rows["seats"]) == 1
+
+
+@pytest.mark.parametrize("action", ["cancel", "kill"])
+def test_what_is_ended_in_its_undo_keeps_the_seat_and_is_not_found(
+    lab: Lab, tmp_path: Path, action: str
+) -> None:
+    """RDD505: its journal has an `undo reserve` without a result."""
+    act, target = "def release(booking: str) -> None:\n", "Tickets/buy"
+    fails = (act, f'{act}    httpx.put(f"{{API_URL}}/released").raise_for_status()\n')
+    snippet = changed(tmp_path, "errors/compensation-registered-late/dont", SLOWLY[1], fails)
+    found: list[object] = []
+
+    async def end(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /released", times=99)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate(action, target) in (200, 202)
+        await in_proof.until_all_completed()
+        failed = "select id from sys_invocation where completion_result = 'failure'"
+        assert await in_proof.query(failed)
+        found.extend(await in_proof.query(queries("RDD505")[0]))
+
+    trace = instead(lab, CHAPTER / "compensation-registered-late", end, PLAIN, snippet).trace
+    assert len(trace.rows["seats"]) == 1
+    assert found == []
