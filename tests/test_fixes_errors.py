@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -2179,38 +2180,65 @@ def test_meal_whose_courier_is_asked_is_refunded_when_it_is_paused(lab: Lab, pau
     assert trace.effect_counts().get("POST /refunds", 0) == pauses
 
 
+@contextlib.asynccontextmanager
+async def commanded(in_proof: LabInProof, snippet: Path, port: int) -> AsyncIterator[int]:
+    """Serves a snippet by Hypercorn's command; its process group, which is killed at the end."""
+    argv = [str(Path(sys.executable).with_name("hypercorn")), "--bind", f"127.0.0.1:{port}"]
+    argv += ["--graceful-timeout", "1", f"{snippet.stem}:app"]
+    env = {**os.environ, "API_URL": in_proof.outside.url}
+    worker = subprocess.Popen(argv, cwd=snippet.parent, env=env, start_new_session=True)
+    try:
+        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    await client.get(f"http://127.0.0.1:{port}/")
+                    break
+                await asyncio.sleep(0.05)
+        yield worker.pid
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
 def test_sigterm_refunds_a_meal_whose_courier_is_asked(lab: Lab, tmp_path: Path) -> None:
     """RDD507: to a worker that Hypercorn's command serves."""
     courier, rule, port = "POST /couriers", "errors/bare-except", free_port()
-    changed(tmp_path, f"{rule}/dont")
-    argv = [str(Path(sys.executable).with_name("hypercorn")), "--bind", f"127.0.0.1:{port}"]
-    argv += ["--graceful-timeout", "1", "dont:app"]
+    dont = changed(tmp_path, f"{rule}/dont")
 
     async def stop(in_proof: LabInProof) -> None:
         asked = in_proof.outside.hold(courier, at_most=20.0)
-        env = {**os.environ, "API_URL": in_proof.outside.url}
-        worker = subprocess.Popen(argv, cwd=tmp_path, env=env, start_new_session=True)
-        try:
-            async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
-                while True:
-                    with contextlib.suppress(httpx.TransportError):
-                        await client.get(f"http://127.0.0.1:{port}/")
-                        break
-                    await asyncio.sleep(0.05)
-            await in_proof.admin("POST", "/deployments", {"uri": f"http://127.0.0.1:{port}"})
+        async with commanded(in_proof, dont, port) as group:
+            await until_registered(in_proof, port)
             buying = asyncio.create_task(in_proof.call("Meals/buy", "order-1"))
             await in_proof.until_effect(courier)
-            os.killpg(worker.pid, signal.SIGTERM)
+            os.killpg(group, signal.SIGTERM)
             await in_proof.until_effect("POST /refunds")
             assert await in_proof.operate("kill", "Meals/buy") == 200
             asked.set()
             await buying
-        finally:
-            os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
 
     trace = instead(lab, SNIPPETS / rule, stop, PLAIN).trace
     assert trace.effect_counts()["POST /refunds"] == 1
+
+
+def test_sigterm_opens_a_shop_that_is_being_counted(lab: Lab, tmp_path: Path) -> None:
+    """RDD508: on a worker that Hypercorn's command serves."""
+    rule, target, port = "errors/finally-runs-on-suspension", "Shops/7/take_stock", free_port()
+    dont = changed(tmp_path, f"{rule}/dont")
+
+    async def stop(in_proof: LabInProof) -> None:
+        counted = in_proof.outside.hold("POST /counts", at_most=20.0)
+        async with commanded(in_proof, dont, port) as group:
+            await until_registered(in_proof, port)
+            counting = asyncio.create_task(in_proof.call(target))
+            await in_proof.until_effect("POST /counts")
+            os.killpg(group, signal.SIGTERM)
+            await in_proof.until_effect("POST /openings")
+            assert await in_proof.operate("kill", target) == 200
+            counted.set()
+            await counting
+
+    instead(lab, SNIPPETS / rule, stop, PLAIN)
 
 
 def test_sigkill_refunds_no_meal_whose_courier_is_asked(lab: Lab) -> None:
@@ -2330,3 +2358,16 @@ def test_what_is_ended_in_its_undo_keeps_the_seat_and_is_not_found(
     trace = instead(lab, CHAPTER / "compensation-registered-late", end, PLAIN, snippet).trace
     assert len(trace.rows["seats"]) == 1
     assert found == []
+
+
+def test_a_count_that_is_paused_leaves_the_shop_closed(lab: Lab) -> None:
+    """RDD508: the do's, which has no limit."""
+    rule = CHAPTER / "finally-runs-on-suspension"
+
+    async def count(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /counts", times=99)
+        await in_proof.call("Shops/7/take_stock/send")
+        await until_status(in_proof, "Shops/7/take_stock", "paused")
+
+    trace = instead(lab, rule, count, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /closings": 1}
