@@ -2371,3 +2371,95 @@ def test_a_count_that_is_paused_leaves_the_shop_closed(lab: Lab) -> None:
 
     trace = instead(lab, rule, count, PLAIN, rule / "do.py").trace
     assert trace.effect_counts() == {"POST /closings": 1}
+
+
+def test_a_renewal_that_mails_is_moved_to_the_fix_and_obeys_its_cancel(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD509: it would swallow its cancel as well."""
+    target, rule = "Subscriptions/renew", "errors/except-exception-eats-cancel"
+    unpatient = ('json={"to": customer})', 'json={"to": customer}, timeout=30)')
+    for variant in ("do", "dont"):
+        changed(tmp_path, f"{rule}/{variant}", SHORT, unpatient)
+
+    async def move(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=1)
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        renewing = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect("POST /emails")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("pause", target) == 202
+        mailed.set()
+        await until_status(in_proof, target, "paused")
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_effect("POST /emails", times=2)
+        assert await in_proof.operate("cancel", target) == 202
+        await renewing
+        mailed.set()
+
+    trace = instead(lab, SNIPPETS / rule, move, PLAIN, tmp_path / "dont.py").trace
+    assert trace.invocations[0].result == {"failure": "cancelled", "code": 409}
+    assert "POST /charges" not in trace.effect_counts()
+
+
+def test_a_cancel_after_the_last_await_is_listed(lab: Lab, tmp_path: Path) -> None:
+    """RDD509: it was not swallowed: nothing has raised it."""
+    target, charge = "Subscriptions/renew", "    return await ctx.run_typed("
+    snippet = changed(
+        tmp_path,
+        "errors/except-exception-eats-cancel/do",
+        SHORT,
+        (charge, charge.replace("return", "paid =")),
+        ("\n\napp =", '\n    httpx.put(f"{API_URL}/told", timeout=30)\n    return paid\n\n\napp ='),
+    )
+    found: list[list[dict[str, Any]]] = []
+
+    async def late(in_proof: LabInProof) -> None:
+        told = in_proof.outside.hold("PUT /told", at_most=20.0)
+        renewing = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect("PUT /told")
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Signal'"
+        )
+        old = await deployment(in_proof, "Subscriptions")
+        found.append(await in_proof.query(swallowed(old, "renew")))
+        told.set()
+        assert await renewing == "charge-1"
+        found.append(await in_proof.query(queries("RDD509")[0]))
+
+    instead(lab, CHAPTER / "except-exception-eats-cancel", late, PLAIN, snippet)
+    assert [[row["target"] for row in rows] for rows in found] == [[target], [target]]
+
+
+@pytest.mark.parametrize("waits", ["sleeps", "mails"])
+@pytest.mark.parametrize(("variant", "charges"), [("dont", 1), ("do", 0)])
+def test_a_kill_in_the_try_block_is_a_lost_connection(
+    lab: Lab, tmp_path: Path, waits: str, variant: str, charges: int
+) -> None:
+    """RDD509: the don't charges, and its caller is told that it was killed."""
+    target = "Subscriptions/renew"
+    snippet = changed(
+        tmp_path,
+        f"errors/except-exception-eats-cancel/{variant}",
+        SHORT if waits == "mails" else ("hours=1", "hours=2"),
+        ('json={"to": customer})', 'json={"to": customer}, timeout=30)'),
+    )
+
+    async def kill(in_proof: LabInProof) -> None:
+        mailed = in_proof.outside.hold("POST /emails", at_most=20.0)
+        renewing = asyncio.create_task(in_proof.call(target, "ann"))
+        if waits == "mails":
+            await in_proof.until_effect("POST /emails")
+        else:
+            await in_proof.until_row(ASLEEP)
+        assert await in_proof.operate("kill", target) == 200
+        if charges:
+            await in_proof.until_effect("POST /charges")
+        assert (await renewing)["message"] == "killed"
+        mailed.set()
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, CHAPTER / "except-exception-eats-cancel", kill, PLAIN, snippet).trace
+    assert trace.effect_counts().get("POST /charges", 0) == charges
