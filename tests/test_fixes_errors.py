@@ -1359,26 +1359,6 @@ def test_a_refund_that_was_sent_is_found_and_its_rent_cancelled_or_resumed(
     assert trace.invocations[0].result == {"failure": ended, "code": 409}
 
 
-def test_a_pause_lets_the_refund_under_way_end(lab: Lab) -> None:
-    """RDD506: its result is journaled, and it isn't paid back again."""
-    target, rule = "Bikes/7/rent", CHAPTER / "compensation-not-idempotent"
-
-    async def fix(in_proof: LabInProof) -> None:
-        paid = in_proof.outside.hold("POST /credits", at_most=20.0)
-        await refuse_unlock(in_proof)
-        assert await in_proof.operate("pause", target) == 202
-        await asyncio.sleep(0.5)
-        (row,) = await in_proof.query("select status from sys_invocation")
-        assert row["status"] == "running"
-        paid.set()
-        await until_status(in_proof, target, "paused")
-        assert await in_proof.operate("resume", target) == 200
-        await until_status(in_proof, target, "completed")
-
-    trace = instead(lab, rule, fix, PLAIN).trace
-    assert trace.effect_counts() == {"POST /debits": 1, "POST /credits": 1}
-
-
 def test_what_is_under_way_pays_back_without_a_key_where_the_fix_has_a_url_of_its_own(
     lab: Lab,
 ) -> None:
@@ -2239,6 +2219,44 @@ def test_sigterm_opens_a_shop_that_is_being_counted(lab: Lab, tmp_path: Path) ->
             await counting
 
     instead(lab, SNIPPETS / rule, stop, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("asks", "credits"), [("before", 2), ("after", 1)], ids=["old worker serves", "and is stopped"]
+)
+def test_rent_that_comes_to_its_refund_after_the_query_is_paid_back_twice(
+    lab: Lab, tmp_path: Path, asks: str, credits: int
+) -> None:
+    """RDD506: so the old worker is stopped first; then nothing comes there any more."""
+    target, rule, port = "Bikes/7/rent", "errors/compensation-not-idempotent", free_port()
+    do, dont = (changed(tmp_path, f"{rule}/{variant}") for variant in ("do", "dont"))
+    unlock, credit = "POST /unlocks", "POST /credits"
+    (query,) = queries("RDD506")
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(unlock, times=1, status=409)
+        unlocked, paid = (in_proof.outside.hold(each, at_most=20.0) for each in (unlock, credit))
+        async with commanded(in_proof, dont, port):
+            await until_registered(in_proof, port)
+            await in_proof.call(f"{target}/send", "ann")
+            await in_proof.until_effect(unlock)
+            if asks == "before":
+                assert await in_proof.query(query) == []
+            unlocked.set()
+            await in_proof.until_effect(credit)
+        paid.set()
+        if asks == "after":
+            await until_status(in_proof, target, "backing-off")
+            assert [row["target"] for row in await in_proof.query(query)] == [target]
+            assert await in_proof.operate("pause", target) == 202
+            await until_status(in_proof, target, "paused")
+            assert await in_proof.operate("cancel", target) == 202
+        async with commanded(in_proof, do, port):
+            await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / rule, fix, PLAIN).trace
+    paid = [each for each in trace.effects if each.effect == credit]
+    assert [bool(each.idempotency_key) for each in paid] == [False, True][:credits]
 
 
 def test_sigkill_refunds_no_meal_whose_courier_is_asked(lab: Lab) -> None:
