@@ -1552,10 +1552,10 @@ def test_causes_that_the_sdk_follows(
     target = "Trips/plan"
 
     async def plan(in_proof: LabInProof) -> None:
-        in_proof.outside.fail("POST /rooms", times=3, status=409)
-        room = in_proof.outside.hold("POST /rooms", at_most=20.0)
+        in_proof.outside.fail("PUT /rooms/ann", times=3, status=409)
+        room = in_proof.outside.hold("PUT /rooms/ann", at_most=20.0)
         await in_proof.call(f"{target}/send", "ann")
-        await in_proof.until_effect("POST /rooms")
+        await in_proof.until_effect("PUT /rooms/ann")
         if cancelled:
             assert await in_proof.operate("cancel", target) == 202
         else:
@@ -1571,10 +1571,10 @@ def test_who_waits_at_the_fix_gets_there_later(lab: Lab) -> None:
     target, (query,) = "Trips/plan", queries("RDD510")
 
     async def plan(in_proof: LabInProof) -> None:
-        in_proof.outside.fail("POST /rooms", times=3, status=409)
-        room = in_proof.outside.hold("POST /rooms", at_most=20.0)
+        in_proof.outside.fail("PUT /rooms/ann", times=3, status=409)
+        room = in_proof.outside.hold("PUT /rooms/ann", at_most=20.0)
         await in_proof.call(f"{target}/send", "ann")
-        await in_proof.until_effect("POST /rooms")
+        await in_proof.until_effect("PUT /rooms/ann")
         await in_proof.deploy("do")
         assert await in_proof.query(query) == []
         room.set()
@@ -1601,7 +1601,7 @@ def test_who_met_a_cancel_is_listed_if_it_met_it_at_a_call(
     snippet = changed(tmp_path, "errors/raise-without-from/dont", (call, f"return await {waits}"))
 
     async def plan(in_proof: LabInProof) -> None:
-        room = in_proof.outside.hold("POST /rooms", at_most=20.0)
+        room = in_proof.outside.hold("PUT /rooms/ann", at_most=20.0)
         await in_proof.call(f"{target}/send", "ann")
         await in_proof.until_row(
             f"select i.id from sys_invocation i join sys_journal j on i.id = j.id "
@@ -1640,7 +1640,7 @@ def test_whom_the_query_for_hidden_errors_lists(
     )
 
     async def plan(in_proof: LabInProof) -> None:
-        in_proof.outside.fail("POST /rooms", times=3, status=409)
+        in_proof.outside.fail("PUT /rooms/ann", times=3, status=409)
         await in_proof.call("Trips/plan/send", "ann")
         await until_status(in_proof, "Trips/plan", "paused")
         assert len(await in_proof.query(queries("RDD510")[0])) == found

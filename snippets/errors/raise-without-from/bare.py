@@ -16,10 +16,10 @@ class TripNotBooked(Exception):
 
 
 def reserve(guest: str) -> str:
-    response = httpx.post(f"{API_URL}/rooms", json={"guest": guest})
+    response = httpx.put(f"{API_URL}/rooms/{guest}")
     if response.status_code == httpx.codes.CONFLICT:
         raise restate.TerminalError("the hotel is full", status_code=409)
-    return str(response.raise_for_status().json()["id"])
+    return response.raise_for_status().text
 
 
 @hotels.handler()

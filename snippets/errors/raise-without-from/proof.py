@@ -4,7 +4,7 @@ from restate_guide.lab import PLAIN, Aside, Holds, Lab, RetriedUntilPaused
 
 RULE = "RDD510"
 STIMULUS = PLAIN
-ROOMS = "POST /rooms"
+ROOMS = "PUT /rooms/ann"
 NOT_BOOKED = "TripNotBooked('no trip for ann')"
 EXPECTED = {
     "do": Holds(
