@@ -2094,7 +2094,10 @@ def test_what_was_killed_while_it_undid_is_found(lab: Lab, tmp_path: Path) -> No
 def test_late_binding_is_fixed_at_a_new_url(
     lab: Lab, tmp_path: Path, paused_at: str, releases: int, latest: bool, left: list[str]
 ) -> None:
-    """RDD513: what is under way undoes the wrong item there, unless it is paused and moved."""
+    """RDD513: what is under way undoes the wrong item there, unless it is paused and moved.
+
+    The page's second query finds only those that left something behind.
+    """
     rule, target = CHAPTER / "late-binding-compensation", "Orders/order-1/place"
     asks = "    httpx.get(f\"{os.environ['API_URL']}/stock/{item}\").raise_for_status()\n"
     reserve, delete = (
@@ -2108,7 +2111,7 @@ def test_late_binding_is_fixed_at_a_new_url(
             (reserve, reserve + asks),
             (delete, delete + asks.replace("/stock/", "/back/")),
         )
-    back, found = "GET /back/tray", []
+    back, found, undone = "GET /back/tray", [], []
     held = paused_at if paused_at.startswith("GET") else back
 
     async def place(in_proof: LabInProof) -> None:
@@ -2132,9 +2135,11 @@ def test_late_binding_is_fixed_at_a_new_url(
         goes_on.set()
         await until_status(in_proof, target, "completed")
         await placing
+        undone.extend(await in_proof.query(queries("RDD513")[1]))
 
     trace = instead(lab, rule, place, PLAIN, tmp_path / "dont.py").trace
     assert [row["releases"] for row in found] == ([releases] if paused_at else [])
+    assert [row["name"] for row in undone] == (["release tray"] if left else [])
     assert not {failure.code for failure in trace.failures()} - {None}
     assert sorted(row["id"] for row in trace.rows["reserved"]) == left
 
