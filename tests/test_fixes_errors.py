@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.outside import Received
+from restate_guide.lab.server import find_binary
 from tests.conftest import Lab
 from tests.fixes import (
     PAGES,
@@ -1527,6 +1529,71 @@ def test_what_backs_off_has_its_two_tries_on_the_fixed_code(lab: Lab, tmp_path: 
     trace = instead(lab, SNIPPETS / rule, fix, PLAIN, dont).trace
     assert [call.status for call in trace.calls[1:]] == [500, 200]
     assert len(trace.effects) == 4  # one try of the old code, two of the fixed, and the new call's
+
+
+def test_what_was_paused_has_its_two_tries_on_the_fixed_code(lab: Lab) -> None:
+    """RDD515: all attempts of the old code count for nothing."""
+    target = "Wallets/ann/top_up"
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /rates/usd", times=9)
+        await in_proof.call(f"{target}/send", 10)
+        await resume_on(in_proof, target)
+
+    trace = instead(lab, CHAPTER / "paused-nobody-told", fix).trace
+    assert len(trace.effects) == 3 + 2
+
+
+def test_top_up_that_runs_is_paused_before_it_is_resumed_on_the_fixed_code(lab: Lab) -> None:
+    """RDD515: till then a resume is refused."""
+    target, rate = "Wallets/ann/top_up", "GET /rates/usd"
+
+    async def fix(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[rate] = 90
+        asked = in_proof.outside.hold(rate, at_most=20.0)
+        await in_proof.call(f"{target}/send", 10)
+        await in_proof.until_effect(rate)
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("pause", target) == 202
+        asked.set()
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "paused-nobody-told", fix, PLAIN).trace
+    assert [state.value for state in trace.state] == [900]
+
+
+def test_cancel_ends_what_is_paused_while_its_cause_lasts(lab: Lab) -> None:
+    """RDD515: the step is not tried again."""
+    target = "Wallets/ann/top_up"
+
+    async def give_up(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /rates/usd", times=9)
+        await in_proof.call(f"{target}/send", 10)
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("cancel", target) == 202
+        await until_status(in_proof, target, "completed")
+
+    trace = instead(lab, CHAPTER / "paused-nobody-told", give_up).trace
+    assert trace.invocations[0].result == {"failure": "cancelled", "code": 409}
+    assert len(trace.effects) == 3
+
+
+def test_seventy_attempts_bridge_an_hour() -> None:
+    """RDD515: by what the server sets unless it is told otherwise."""
+    said = subprocess.run([str(find_binary()), "--dump-config"], env={}, capture_output=True)
+    policy = tomllib.loads(said.stdout.decode())["default-retry-policy"]
+    assert policy == {
+        "initial-interval": "500ms",
+        "exponentiation-factor": 2.0,
+        "max-attempts": 70,
+        "on-max-attempts": "pause",
+        "max-interval": "1m",
+    }
+    pauses = [min(0.5 * 2.0**n, 60.0) for n in range(70 - 1)]
+    assert 60 <= sum(pauses) / 60 <= 65  # minutes; the attempts themselves take their time, too
 
 
 @pytest.mark.parametrize(
