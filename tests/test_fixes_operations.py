@@ -410,7 +410,9 @@ def test_step_of_a_coroutine_is_broken_off_at_its_await(lab: Lab, tmp_path: Path
     assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
-@pytest.mark.parametrize(("of", "letter"), [("service", "letter-2"), ("handler", None)])
+@pytest.mark.parametrize(
+    ("of", "letter"), [("server", "letter-2"), ("service", "letter-2"), ("handler", None)]
+)
 def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
     lab: Lab, tmp_path: Path, of: str, letter: str | None
 ) -> None:
@@ -419,8 +421,11 @@ def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
     limits = "inactivity_timeout=ASKED, abort_timeout=CLOSED"
     short = ("seconds=2), timedelta(seconds=0.5)", "seconds=0.2), timedelta(seconds=0.2)")
     moved = [(f"({limits})", "()"), ('Service("Statements")', f'Service("Statements", {limits})')]
-    changes = [short, *(moved if of == "service" else [])]
-    snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", *changes)
+    changes = {"server": moved[:1], "service": [short, *moved], "handler": [short]}
+    snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", *changes[of])
+    setting = "RESTATE_WORKER__INVOKER__{}_TIMEOUT"
+    settings = {setting.format(limit): "200ms" for limit in ("INACTIVITY", "ABORT")}
+    server = settings if of == "server" else load(rule).server
 
     async def lengthen(in_proof: LabInProof) -> None:
         in_proof.outside.answers[read] = []
@@ -430,7 +435,8 @@ def test_longer_limit_holds_at_once_unless_the_handler_has_its_own(
         await in_proof.admin("PATCH", "/services/Statements", {"abort_timeout": "30m"})
         assert await sending == letter
 
-    instead(lab, rule, lengthen, snippet=snippet)
+    trace = instead(lab, rule, lengthen, snippet=snippet, server=server).trace
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
 @pytest.mark.parametrize(("earlier", "sent"), [("limit", True), ("registration", False)])
@@ -1251,16 +1257,48 @@ def test_long_step_that_ended_in_time_has_its_result_in_the_journal(
 
 
 def test_what_met_the_limits_is_found(lab: Lab) -> None:
-    """RDD604: in the don't's run, also when it is over."""
+    """RDD604: in the don't's run, also when it is over, by the words of the page."""
     [query] = queries("RDD604")
     found: list[dict[str, str]] = []
+    told = re.search(r'RT0001, "(.*?)"', " ".join(PAGES["RDD604"].split()))
+    assert told
 
     async def look(in_proof: LabInProof) -> None:
         found.extend(await in_proof.query(query))
 
     trace = afterwards(lab, CHAPTER / "long-step-default-timeouts", look).trace
     assert [row["event_type"] for row in found] == ["TransientError"]
+    assert told[1] in found[0]["event_json"]
     assert trace.invocations[0].status == "completed"
+
+
+def test_what_met_the_limits_is_found_while_its_journal_is_kept(lab: Lab, tmp_path: Path) -> None:
+    """RDD604: while it is under way, and not when it is over, where no journal is kept then."""
+    rule, read, [query] = (
+        CHAPTER / "long-step-default-timeouts",
+        "GET /payments/ann",
+        queries("RDD604"),
+    )
+    snippet = changed(
+        tmp_path,
+        "operations/long-step-default-timeouts/dont",
+        ("seconds=2), timedelta(seconds=0.5)", "seconds=0.2), timedelta(seconds=0.2)"),
+        ('Service("Statements")', 'Service("Statements", journal_retention=timedelta(0))'),
+    )
+
+    async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        slow = in_proof.outside.hold(read, at_most=20.0)
+        sending = asyncio.create_task(in_proof.call("Statements/send", "ann"))
+        await in_proof.until_effect(read)
+        in_proof.outside.hold(read, at_most=0.0)
+        await in_proof.until_row(query)
+        slow.set()
+        await sending
+        await until_status(in_proof, "Statements/send", "completed")
+        await in_proof.until_no_row(query)
+
+    instead(lab, rule, look, PLAIN, snippet)
 
 
 def test_key_of_what_failed_gives_the_failure_as_long_as_it_is_kept(lab: Lab) -> None:
