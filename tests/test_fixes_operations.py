@@ -23,6 +23,7 @@ from restate_guide.lab import (
     PLAIN,
     REPLAY_EVERY_AWAIT,
     Holds,
+    JournalMismatch,
     LabError,
     Stimulus,
     crash_after_effect,
@@ -556,7 +557,7 @@ def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
 def test_order_that_sleeps_is_moved_to_the_old_version_and_one_of_the_new_is_not_listed(
     lab: Lab, tmp_path: Path
 ) -> None:
-    """RDD605: one that is suspended needs no pause."""
+    """RDD605: one that is suspended needs no pause. Nor is one listed that has not begun."""
     rule, (query,) = "operations/code-changed-in-flight", queries("RDD605")
     sleep = ("seconds=1", "seconds=3")
     changed(tmp_path, f"{rule}/before", sleep)
@@ -571,7 +572,9 @@ def test_order_that_sleeps_is_moved_to_the_old_version_and_one_of_the_new_is_not
         await in_proof.deploy("dont")
         await in_proof.call("Orders/place/send", "order-2")
         await in_proof.until_effect("POST /emails")
+        later = await in_proof.call("Orders/place/send?delay=1h", "order-3")
         assert await in_proof.query(query) == [order]
+        await in_proof.admin("PATCH", f"/invocations/{later['invocationId']}/cancel")
         path = f"/invocations/{order['id']}/resume?deployment={old}"
         await in_proof.admin("PATCH", path)
         assert await ordering == "parcel-1"
@@ -581,6 +584,34 @@ def test_order_that_sleeps_is_moved_to_the_old_version_and_one_of_the_new_is_not
     first = trace.invocations[0]
     assert len({attempt.worker for attempt in first.attempts}) == 2
     assert not any(attempt.ends == "error" for attempt in first.attempts)
+
+
+def test_order_that_has_asked_to_ship_fails_on_the_do(lab: Lab) -> None:
+    """RDD605: the new step is behind what the journal held, as long as that is not the last one."""
+    rule = CHAPTER / "code-changed-in-flight"
+    shipped = dataclasses.replace(crash_after_step("ship"), successor="do")
+    outcome = instead(lab, rule, load(rule).prove, shipped, rule / "before.py").outcome
+    assert outcome == JournalMismatch(command=3, was="name ship", now="name confirm")
+
+
+@pytest.mark.parametrize(("began", "now"), [(1, "hours=1"), (3, "seconds=0.1")])
+def test_sleep_under_way_keeps_its_end(lab: Lab, tmp_path: Path, began: int, now: str) -> None:
+    """RDD605: in place, whether the new code sleeps for longer or not as long."""
+    rule = load(CHAPTER / "code-changed-in-flight")
+    before = ("seconds=1", f"seconds={began}")
+    changed(tmp_path, "operations/code-changed-in-flight/before", before)
+    body = changed(tmp_path, "operations/code-changed-in-flight/body", ("seconds=2", now))
+    slept = dataclasses.replace(rule.stimulus, crash_at={"in": "sleep"})
+    took: list[float] = []
+
+    async def place(in_proof: LabInProof) -> None:
+        began_at = time.monotonic()
+        assert await in_proof.call("Orders/place", "order-1") == "parcel-1"
+        took.append(time.monotonic() - began_at)
+
+    order = instead(lab, rule.folder, place, slept, body).trace.invocations[0]
+    assert {attempt.worker for attempt in order.attempts} == {1, 2}
+    assert took[0] > began
 
 
 def test_results_in_the_journal_are_those_of_the_old_code(lab: Lab, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Version 2: also confirms the order; the new step comes between the old ones."""
+"""Version 2: also confirms the order; the new step comes before the sleep."""
 
 import os
 from datetime import timedelta
