@@ -643,6 +643,20 @@ def test_order_that_comes_after_the_flag_was_turned_is_checked(lab: Lab) -> None
     assert [r.body["order"] for r in trace.effects if r.effect == "POST /checks"] == ["order-2"]
 
 
+@pytest.mark.parametrize(("step", "then"), [("check", "off"), ("charge", "on")])
+def test_flag_that_was_read_after_the_wait_must_not_change_any_more(
+    lab: Lab, step: str, then: str
+) -> None:
+    """RDD606: the journal of the aside `later` holds what came of it."""
+    rule = load(CHAPTER / "flag-read-in-flight")
+    turned = dataclasses.replace(crash_after_step(step), successor_env={"FRAUD_CHECK": then})
+    env = {"FRAUD_CHECK": "on" if then == "off" else "off"}
+    outcome = instead(
+        lab, rule.folder, rule.prove, turned, rule.folder / "later.py", env=env
+    ).outcome
+    assert outcome.kind == "journal-mismatch"
+
+
 def test_suspended_order_fails_when_its_wait_is_over(lab: Lab, tmp_path: Path) -> None:
     """RDD606: the flag was turned long before, and nothing of the order was replayed until then."""
     longer = ("seconds=0.3", "seconds=0.8")
