@@ -543,15 +543,30 @@ def test_a_loser_that_fails_ends_the_attempt(
     assert trace.effect_counts()["POST /shipments"] == shipments
 
 
+RACING = "    winner, ride = await restate.select(red=red, blue=blue)\n"
+CANCELLING = """except restate.TerminalError:
+            await red.cancel_invocation()
+            await blue.cancel_invocation()
+            raise
+"""
+BOTH_COMPANIES_ASKED = (
+    "select count(*) as steps from sys_journal "
+    "where entry_type = 'Notification: Run' having count(*) >= 2"
+)
+LOOPING = f"""    async for first in restate.as_completed(red, blue):
+        try:
+            ride = await first
+            break
+        {CANCELLING}    winner = "red" if first is red else "blue"
+"""
+"""RDD408: what its page advises where one of the calls may fail."""
+AROUND = f"    if True:\n        try:\n        {RACING}        {CANCELLING}"
+"""RDD408: what it advises against."""
+
+
 @pytest.mark.parametrize("caught", [False, True])
 def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: bool) -> None:
-    """RDD408: `restate.select` raises, and the other call goes on, unless it is cancelled there too."""
-    racing = "    winner, ride = await restate.select(red=red, blue=blue)\n"
-    cancelling = (
-        f"    try:\n    {racing}    except restate.TerminalError:\n"
-        "        await red.cancel_invocation()\n        await blue.cancel_invocation()\n"
-        "        raise\n"
-    )
+    """RDD408: `restate.select` raises, and the other call goes on; a loop like RDD411's cancels it."""
     snippet = changed(
         tmp_path,
         "concurrency/loser-keeps-running/do",
@@ -561,13 +576,12 @@ def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: 
             '    if ride["driver"] == "none":\n'
             '        raise restate.TerminalError("no car")\n',
         ),
-        (racing, cancelling if caught else racing),
+        (RACING, LOOPING if caught else RACING),
     )
-    both = "select count(*) as steps from sys_journal where entry_type = 'Notification: Run' "
 
     async def prove(in_proof: LabInProof) -> None:
         call = asyncio.create_task(in_proof.call("Travel/home"))
-        await in_proof.until_row(f"{both} having count(*) >= 2")
+        await in_proof.until_row(BOTH_COMPANIES_ASKED)
         asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
         await in_proof.resolve_awakeable(asked["POST /offers/red"], "none")
         assert (await call)["message"] == "no car"
@@ -578,6 +592,93 @@ def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: 
 
     trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
     assert ("POST /rides" in trace.effect_counts()) == (not caught)
+
+
+@pytest.mark.parametrize(("race", "told"), [(LOOPING, 2), (AROUND, 0)], ids=["loop", "except"])
+def test_a_race_whose_caller_is_cancelled(lab: Lab, tmp_path: Path, race: str, told: int) -> None:
+    """RDD408: an `except` round the race cancels once more, which breaks off what the calls undo."""
+    waiting = '    ride = {"company": company, "driver": await driver}\n'
+    undoing = f"""    try:
+    {waiting}    except restate.TerminalError:
+        await ctx.run_typed("undo", post, path=f"undone/{{company}}", body={{}})
+        await ctx.run_typed("tell", post, path="told", body={{}})
+        raise
+"""
+    snippet = changed(
+        tmp_path, "concurrency/loser-keeps-running/do", (RACING, race), (waiting, undoing)
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        begun = ("POST /undone/red", "POST /undone/blue")
+        undone = [in_proof.outside.hold(each, at_most=20.0) for each in begun]
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_row(BOTH_COMPANIES_ASKED)
+        assert await in_proof.operate("cancel", "Travel/home") == 202
+        for each in begun:
+            await in_proof.until_effect(each)
+        assert (await call)["message"] == "cancelled"
+        await in_proof.until_still(0.3)
+        for held in undone:
+            held.set()
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
+    assert trace.effect_counts().get("POST /told", 0) == told
+
+
+def test_calls_go_on_where_the_retry_policy_kills_their_caller(lab: Lab, tmp_path: Path) -> None:
+    """RDD408: unlike a kill by the admin API; the page's query lists them."""
+    kills = 'restate.InvocationRetryPolicy(max_attempts=1, on_max_attempts="kill")'
+    snippet = changed(
+        tmp_path,
+        "concurrency/loser-keeps-running/dont",
+        (
+            "@travel.handler()\nasync def home",
+            f"@travel.handler(invocation_retry_policy={kills})\nasync def home",
+        ),
+        (RACING, f'    await blue.invocation_id()\n    raise ValueError("a bug")\n{RACING}'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert (await in_proof.call("Travel/home"))["code"] == 500
+        await in_proof.until_row(BOTH_COMPANIES_ASKED)
+        assert len(await in_proof.query(queries("RDD408")[0])) == 2
+        for asked in [each.body for each in in_proof.outside.ledger]:
+            await in_proof.resolve_awakeable(asked["reply_to"], "ann")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
+    assert trace.effect_counts()["POST /rides"] == 2
+
+
+@pytest.mark.parametrize("how", ["own failure", "cancel", "kill"])
+def test_a_loser_that_acts_and_fails_is_found(lab: Lab, tmp_path: Path, how: str) -> None:
+    """RDD408: not one that was ended with its caller, or since."""
+    order = '    return await ctx.run_typed("order", post, path="rides", body=ride)\n'
+    fails = '    if company == "blue":\n        raise restate.TerminalError("no car")\n'
+    snippet = changed(
+        tmp_path,
+        "concurrency/loser-keeps-running/dont",
+        (order, order.replace("return", "id =") + fails + "    return id\n"),
+    )
+    found: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_row(BOTH_COMPANIES_ASKED)
+        asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
+        if how != "own failure":
+            await in_proof.operate(how, "Travel/home")
+        await in_proof.resolve_awakeable(asked["POST /offers/red"], "ann")
+        await call
+        await until_status(in_proof, "Travel/home", "completed")
+        await in_proof.resolve_awakeable(asked["POST /offers/blue"], "bob")
+        await in_proof.until_all_completed()
+        found.extend(row["target"] for row in await in_proof.query(queries("RDD408")[0]))
+
+    trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
+    assert found == (["Travel/taxi"] if how == "own failure" else [])
+    assert trace.effect_counts().get("POST /rides", 0) == (2 if found else 0)
 
 
 def test_a_caller_that_has_asked_for_more_since_the_race_meets_a_mismatch(
