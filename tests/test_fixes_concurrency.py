@@ -94,7 +94,7 @@ def test_what_sleeps_in_the_old_worker_charges_after_a_kill(lab: Lab, tmp_path: 
 
 @pytest.mark.parametrize("fails", ["before", "after"])
 def test_trip_that_is_suspended_is_found_and_resumed(lab: Lab, fails: str) -> None:
-    """RDD411: no registration wakes it, and no failure; resumed on the fix, it cancels its other part."""
+    """RDD411: no registration moves it, and no failure; resumed on the fix, it cancels its other part."""
     flight, room, target = "POST /flights", "POST /rooms", "Trips/plan"
     waiting = queries("RDD411")[0]
 
@@ -1492,8 +1492,8 @@ def test_a_mix_up_that_was_noticed_gets_through_on_neither_code(lab: Lab) -> Non
     assert trace.effect_counts() == {"POST /seats/ann": 2, "POST /seats/bob": 1}
 
 
-def test_failure_after_the_fix_wakes_no_trip_that_the_old_code_left_suspended(lab: Lab) -> None:
-    """RDD411: it waits for both parts, as it did."""
+def test_failure_after_the_fix_wakes_a_trip_on_the_old_code(lab: Lab) -> None:
+    """RDD411: where it goes on waiting for both parts, as it did."""
     flight, target = "POST /flights", "Trips/plan"
 
     async def prove(in_proof: LabInProof) -> None:
@@ -1515,7 +1515,49 @@ def test_failure_after_the_fix_wakes_no_trip_that_the_old_code_left_suspended(la
         await planning
         await in_proof.until_all_completed()
 
-    instead(lab, CHAPTER / "fan-out-ignores-failure", prove, REPLAY_EVERY_AWAIT)
+    trace = instead(lab, CHAPTER / "fan-out-ignores-failure", prove, REPLAY_EVERY_AWAIT).trace
+    assert [each.file for each in trace.invocations[0].attempts] == ["", "", "do.py"]
+
+
+REPLACED = dataclasses.replace(
+    REPLAY_EVERY_AWAIT, workers=2, successor="do", crash_on_effect="POST /replaced"
+)
+"""The fix takes the worker's place when the test says so, by a request to the outside."""
+
+
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_failure_before_the_fix_in_place_does_not_wake_a_suspended_trip(
+    lab: Lab, fails: str
+) -> None:
+    """RDD411: one after it does, and the trip cancels its other part."""
+    flight, target = "POST /flights", "Trips/plan"
+
+    async def prove(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold(flight, at_most=20.0)
+        in_proof.outside.fail(flight, times=2, status=409)
+        planning = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.until_effect(flight)
+        await in_proof.until_result("Run ask")
+        await until_status(in_proof, target, "suspended")
+        if fails == "before":
+            asked.set()
+            await until_status(in_proof, "Trips/fly", "completed")
+            await in_proof.until_still(0.5)
+        async with httpx.AsyncClient() as operator:
+            await operator.post(f"{in_proof.outside.url}/replaced")
+        if fails == "before":
+            await in_proof.until_still(0.5)
+            await until_status(in_proof, target, "suspended")
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+        else:
+            await in_proof.until_effect(flight, times=2)
+            asked.set()
+        assert (await planning)["message"] == "sold out"
+        await in_proof.until_all_completed()
+        cancelled = "select target from sys_invocation where completion_failure = '[409] cancelled'"
+        assert await in_proof.query(cancelled) == [{"target": "Trips/stay"}]
+
+    instead(lab, CHAPTER / "fan-out-ignores-failure", prove, REPLACED)
 
 
 def test_trip_that_runs_on_the_old_code_is_paused_and_resumed_on_the_fix(lab: Lab) -> None:
