@@ -2786,6 +2786,44 @@ def test_a_workflow_before_the_wait_gets_to_it_on_the_old_code(lab: Lab) -> None
     assert trace.invocations[0].result == "room 12 was not confirmed"
 
 
+def test_a_workflow_that_waits_and_backs_off_is_found_and_paused_first(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD314: a step beside the wait has failed."""
+    target, [waiting] = "Booking/b-1/run", queries("RDD314")
+    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    rule, value = "communication/wait-without-a-limit", "    guest = await confirmed.value()\n"
+    changed(tmp_path, f"{rule}/do")
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('Workflow("Booking")', f'Workflow("Booking", invocation_retry_policy={policy})'),
+        (
+            value,
+            f"    waits = confirmed.value()\n    mark('13', 'tell')\n{value}".replace(
+                "await confirmed.value()", "await waits"
+            ),
+        ),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /rooms/13", times=9)
+        await in_proof.call(f"{target}/send", "12")
+        await until_status(in_proof, target, "backing-off")
+        [found] = await in_proof.query(waiting)
+        assert found["status"] == "backing-off"
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / rule, prove, PLAIN, dont, promise=Holds(answers=[])).trace
+    assert trace.invocations[0].result == "room 12 was not confirmed"
+
+
 def test_the_query_for_polling_loops_tells_those_that_are_over(lab: Lab) -> None:
     """RDD315: nobody is to start again what has its answer."""
     (query,) = queries("RDD315")
