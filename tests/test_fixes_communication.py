@@ -2020,6 +2020,50 @@ def test_a_trip_with_a_limit_ends_on_the_old_code_with_a_mail_at_each_replay(
     assert trace.effect_counts()["POST /emails"] > 1
 
 
+def test_a_trip_with_a_limit_that_met_the_fix_in_place_ends_on_the_old_code_elsewhere(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD313: paused while it backs off, and resumed by the id of that deployment, though not the latest."""
+    rule, returning = "communication/awakeable-id-sent-outside-run", "{await decision}"
+    limited = "{await restate.select(ok=decision, limit=ctx.sleep(timedelta(hours=1)))}"
+    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    for name in ("do", "dont"):
+        changed(
+            tmp_path,
+            f"{rule}/{name}",
+            ("import os\n", "import os\nfrom datetime import timedelta\n"),
+            ('Service("Trips")', f'Service("Trips", invocation_retry_policy={policy})'),
+            (returning, limited),
+        )
+    target = "Trips/approve"
+
+    async def prove(in_proof: LabInProof) -> None:
+        approving = asyncio.create_task(in_proof.call(target, "Rome"))
+        await until_status(in_proof, target, "suspended")
+        async with httpx.AsyncClient() as operator:
+            await operator.post(f"{in_proof.outside.url}/replaced")
+        assert await in_proof.operate("resume", target) == 200
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.deploy("dont")
+        old = await deployment(in_proof, "Trips")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment=old) == 409
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment=old) == 200
+        approval = in_proof.outside.ledger[0].body["link"].rpartition("/")[2]
+        await in_proof.resolve_awakeable(approval, "approved")
+        await until_status(in_proof, target, "completed")
+        approving.cancel()
+
+    replaced = dataclasses.replace(
+        REPLAY_EVERY_AWAIT, workers=2, successor="do", crash_on_effect="POST /replaced"
+    )
+    trace = instead(lab, SNIPPETS / rule, prove, replaced, tmp_path / "dont.py").trace
+    assert "RT0016" in {failure.code for failure in trace.failures()}
+    assert "approved" in trace.invocations[0].result
+
+
 def test_a_trip_that_is_decided_does_not_get_on_where_the_second_mail_fails(lab: Lab) -> None:
     """RDD313."""
 
