@@ -850,6 +850,25 @@ def test_a_step_past_its_limit_is_found_there_by_the_replay(lab: Lab, tmp_path: 
     assert result.outcome == JournalMismatch(command=3, was="run", now="handler return")
 
 
+def test_first_by_asyncios_as_completed_is_the_one_named_first_in_a_replay(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD403: like `asyncio.wait`."""
+    rule = CHAPTER / "first-completed"
+    snippet = changed(
+        tmp_path,
+        "concurrency/first-completed/dont",
+        (
+            "    await asyncio.wait([road, rail], return_when=asyncio.FIRST_COMPLETED)\n"
+            "    first = (road if road.done() else rail).result()\n",
+            "    first = await next(iter(asyncio.as_completed([road, rail])))\n",
+        ),
+    )
+    for stimulus in (LATE_REPLAY, REPLAY_EVERY_AWAIT):
+        result = instead(lab, rule, load(rule).prove, stimulus, snippet)
+        assert result.outcome == load(rule).symptom
+
+
 def test_the_first_that_succeeds(lab: Lab, tmp_path: Path) -> None:
     """RDD403: `restate.as_completed`, whose loop passes by what has failed."""
     snippet = changed(
