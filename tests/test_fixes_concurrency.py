@@ -1541,7 +1541,13 @@ def test_failure_after_the_fix_wakes_a_trip_on_the_old_code(lab: Lab) -> None:
 REPLACED = dataclasses.replace(
     REPLAY_EVERY_AWAIT, workers=2, successor="do", crash_on_effect="POST /replaced"
 )
-"""The fix takes the worker's place when the test says so, by a request to the outside."""
+"""The fix takes the worker's place when the test says so: see `replace_worker`."""
+
+
+async def replace_worker(in_proof: LabInProof) -> None:
+    """Ends the worker, by a request to the outside, for the next one to take its place."""
+    async with httpx.AsyncClient() as operator:
+        await operator.post(f"{in_proof.outside.url}/replaced")
 
 
 @pytest.mark.parametrize("fails", ["before", "after"])
@@ -1562,8 +1568,7 @@ def test_failure_before_the_fix_in_place_does_not_wake_a_suspended_trip(
             asked.set()
             await until_status(in_proof, "Trips/fly", "completed")
             await in_proof.until_still(0.5)
-        async with httpx.AsyncClient() as operator:
-            await operator.post(f"{in_proof.outside.url}/replaced")
+        await replace_worker(in_proof)
         if fails == "before":
             await in_proof.until_still(0.5)
             await until_status(in_proof, target, "suspended")
@@ -1961,3 +1966,38 @@ def test_what_took_the_road_ends_on_the_old_code(lab: Lab, stimulus: Stimulus, w
     result = instead(lab, rule, move, stimulus)
     assert result.trace.invocations[0].result == f"shipment-1 goes by {winner}"
     assert ordered(result) == [{"carrier": winner}]
+
+
+def test_a_shipment_that_was_repeated_is_not_told_by_whom(lab: Lab) -> None:
+    """RDD403: the old code ordered by rail, then by road; neither is in what the page's query sees."""
+    rule, target, shipment = CHAPTER / "first-completed", "Parcels/send", "POST /shipments"
+    (query,) = queries("RDD403")
+
+    async def move(in_proof: LabInProof) -> None:
+        for carrier in ("road", "rail"):
+            in_proof.outside.answers[f"GET /offers/{carrier}"] = {"carrier": carrier}
+        in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        shipped = in_proof.outside.hold(shipment, at_most=20.0)
+        sending = asyncio.create_task(in_proof.call(target))
+        await in_proof.until_effect(shipment)
+        road.set()
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Run' "
+            "group by id having count(*) >= 2"
+        )
+        await replace_worker(in_proof)
+        await in_proof.until_effect(shipment, times=2)
+        assert await in_proof.operate("pause", target) == 202
+        shipped.set()
+        await until_status(in_proof, target, "paused")
+        assert not await in_proof.query(query)
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await until_status(in_proof, target, "completed")
+        sending.cancel()
+
+    stimulus = dataclasses.replace(REPLACED, request_response=False, successor=None)
+    result = instead(lab, rule, move, stimulus)
+    assert result.trace.invocations[0].result == "shipment-2 goes by rail"
+    assert ordered(result) == [{"carrier": "rail"}, {"carrier": "road"}]
