@@ -1130,6 +1130,37 @@ def test_the_limit_of_a_step_is_heard_over_http_1_1_when_the_step_has_ended(
         assert (len([index for index in ended if index < mailed]) == 2) == late
 
 
+CALLED = (
+    "\n\napp =",
+    "\n\n@orders.handler()\nasync def wait(ctx: restate.Context) -> str:\n"
+    "    _, never = ctx.awakeable(type_hint=str)\n    return await never\n\n\napp =",
+)
+
+
+@pytest.mark.parametrize(
+    ("future", "fits"), [("offer", True), ("ctx.service_call(wait, None)", False)]
+)
+def test_limit_that_is_named_first_in_place(
+    lab: Lab, tmp_path: Path, future: str, fits: bool
+) -> None:
+    """RDD404: the sleep comes before the call then; an awakeable is no command."""
+    rule, race = CHAPTER / "wait-for", "offer=offer, limit=ctx.sleep(LIMIT)"
+    for name, order in {"before": "{0}, {1}", "do": "{1}, {0}"}.items():
+        written = order.format(f"offer={future}", "limit=ctx.sleep(LIMIT)")
+        source = changed(tmp_path, "concurrency/wait-for/do", CALLED, (race, written))
+        source.rename(tmp_path / f"{name}.py")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/buy", "pot")
+
+    swapped = dataclasses.replace(LATE_REPLAY, successor="do")
+    result = instead(lab, rule, prove, swapped, tmp_path / "before.py")
+    if fits:
+        assert result.trace.calls[0].answer == "no offer"
+    else:
+        assert result.outcome == JournalMismatch(command=2, was="call", now="sleep")
+
+
 def test_an_awakeable_that_is_rejected_is_raised_by_select(lab: Lab, tmp_path: Path) -> None:
     """RDD404."""
     app = "app = restate.app([orders])"
