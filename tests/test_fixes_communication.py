@@ -2064,6 +2064,18 @@ def test_a_trip_with_a_limit_that_met_the_fix_in_place_ends_on_the_old_code_else
     assert "approved" in trace.invocations[0].result
 
 
+def test_the_id_of_an_awakeable_as_the_mails_key_brings_it_through_a_crash(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD313: the mail service knows it again, as each try of the step has the same id."""
+    rule, sends = "communication/awakeable-id-sent-outside-run", '/emails", json=body)'
+    keyed = f"{sends[:-1]}, headers={{'idempotency-key': link.rpartition('/')[2]}})"
+    snippet = changed(tmp_path, f"{rule}/do", (sends, keyed))
+    proof = load(SNIPPETS / rule)
+    result = instead(lab, proof.folder, proof.prove, crash_after_effect("POST /emails"), snippet)
+    assert result.outcome == proof.promise
+
+
 def test_a_trip_that_is_decided_does_not_get_on_where_the_second_mail_fails(lab: Lab) -> None:
     """RDD313."""
 
