@@ -7,6 +7,8 @@ ADDRESS := 127.0.0.1:8000
 
 # Material's banner on the end of MkDocs 1: known, and no news to a reader.
 export NO_MKDOCS_2_WARNING := 1
+# Modules are compiled once, and not by each of a test run’s hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test build offline update bench lock clean setup-site setup-test

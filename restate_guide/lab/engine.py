@@ -15,7 +15,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +55,8 @@ PATIENCE = 30.0
 """Seconds after which a call is a hang, on a machine under full load."""
 POLL = 0.02
 """Seconds between two looks into the server's tables, where there is no event to wait for."""
+LONG_POLL = 0.16
+"""Seconds at the most, where what is looked for stays once it has come: a look costs the machine 4 ms."""
 
 
 Kind = Literal["stage", "attempt", "moment", "effect", "call", "answer", "verdict"]
@@ -272,8 +274,10 @@ class Lab:
     async def until_all_completed(self) -> None:
         """Waits until no invocation is under way, also none whose caller hung up or sent a message."""
         async with asyncio.timeout(PATIENCE):
-            while await self._under_way():
-                await asyncio.sleep(POLL)
+            for wait in _waits():
+                if not await self._under_way():
+                    return
+                await asyncio.sleep(wait)
 
     async def _under_way(self) -> bool:
         """Whether an invocation is not completed, or not there yet.
@@ -392,7 +396,7 @@ class Lab:
 
     async def _paused(self, target: str) -> None:
         """Waits until an invocation of this target is paused, after an attempt that failed."""
-        while True:
+        for wait in _waits():
             await self._workers.until(self._attempt_failed)
             rows = await self.query(
                 f"select id from sys_invocation where status = 'paused' and target = '{target}'"
@@ -401,7 +405,7 @@ class Lab:
                 return
             failed = any(a.ends == "error" for a in self._workers.attempts)
             # A worker doesn't hear of attempts that the server gave up: a look now and then.
-            await asyncio.sleep(POLL if failed else 10 * POLL)
+            await asyncio.sleep(wait if failed else LONG_POLL)
 
     def _attempt_failed(self) -> bool:
         """Whether one ended before its answer, or was made again: the server may have refused something."""
@@ -628,6 +632,14 @@ class Witness:
         if received.effect == self._crash_on:
             self._crash_on = None
             await self.workers.kill()
+
+
+def _waits() -> Iterator[float]:
+    """Seconds between looks for what stays once it has come: longer and longer."""
+    wait = POLL
+    while True:
+        yield wait
+        wait = min(1.5 * wait, LONG_POLL)
 
 
 async def _kill_in_sleep(server: Server, crew: Workers, stimulus: Stimulus) -> None:
