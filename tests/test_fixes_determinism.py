@@ -195,41 +195,102 @@ def test_mismatch_is_freed_by_kill_and_not_by_cancel(lab: Lab) -> None:
     assert {failure.code for failure in stuck.failures} == {"RT0016"}
 
 
+RAISES = "raise ValueError('\"RT0016\"'"
+
+
 @pytest.mark.parametrize(
-    ("rule", "snippet", "target", "change"),
+    ("rule", "snippet", "target", "body", "change"),
     [
-        ("RDD104", "random-decides-a-step/dont", "Shop/sell", ("def buy(", "def sell(")),
         (
             "RDD104",
-            "random-decides-a-step/do",
+            "determinism/random-decides-a-step/dont",
+            "Shop/sell",
+            "DE",
+            ("def buy(", "def sell("),
+        ),
+        (
+            "RDD104",
+            "determinism/random-decides-a-step/do",
             "Shop/buy",
-            ("return await ctx.object_call(", "raise ValueError('\"RT0016\"', "),
+            "DE",
+            ("return await ctx.object_call(", f"{RAISES}, "),
         ),
         (
             "RDD112",
-            "global-decides-a-step/do",
+            "determinism/global-decides-a-step/do",
             "Billing/bill",
-            ("return await ctx.run_typed(", "raise ValueError('\"RT0016\"', "),
+            "DE",
+            ("return await ctx.run_typed(", f"{RAISES}, "),
+        ),
+        (
+            "RDD103",
+            "determinism/context-inside-run/do",
+            "Cart/cart-1/add",
+            "tea",
+            ("cents = await ctx.run_typed(", f"{RAISES}, "),
+        ),
+        (
+            "RDD106",
+            "determinism/helpers-drawn-inside-run/do",
+            "Order/order-1/pay",
+            None,
+            ('ctx.set("parcel", parcel)\n', f'ctx.set("parcel", parcel)\n    {RAISES})\n'),
+        ),
+        (
+            "RDD111",
+            "determinism/unordered-iteration/do",
+            "Orders/fulfil",
+            [],
+            ("return len(unique)", f"{RAISES})"),
+        ),
+        (
+            "RDD606",
+            "operations/flag-read-in-flight/do",
+            "Tickets/sell",
+            "order-1",
+            ("key = str(ctx.uuid())", f"{RAISES})"),
+        ),
+        (
+            "RDD607",
+            "operations/test-without-replay/do",
+            "Tickets/t-1/open",
+            None,
+            ('return "open"', f"{RAISES})"),
         ),
     ],
-    ids=["another handler", "RDD104's", "RDD112's"],
+    ids=[
+        "another handler",
+        "RDD104's",
+        "RDD112's",
+        "RDD103's",
+        "RDD106's",
+        "RDD111's",
+        "RDD606's",
+        "RDD607's",
+    ],
 )
 def test_other_trouble_is_not_taken_for_the_mismatch(
-    lab: Lab, tmp_path: Path, rule: str, snippet: str, target: str, change: tuple[str, str]
+    lab: Lab,
+    tmp_path: Path,
+    rule: str,
+    snippet: str,
+    target: str,
+    body: object,
+    change: tuple[str, str],
 ) -> None:
-    """RDD104, RDD112: a mismatch of another handler, and an exception whose text has RT0016 in it."""
+    """A mismatch of another handler (RDD104), and an exception whose text has RT0016 in it."""
     query = queries(rule)[0]
     found = []
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.answers["GET /taxes/DE"] = {"percent": 19}
-        await in_proof.call(f"{target}/send", "DE")
+        await in_proof.call(f"{target}/send", body)
         await until_status(in_proof, target, "paused")
         events = "select id from sys_journal_events where event_json like '%RT0016%'"
         found.extend([await in_proof.query(events), await in_proof.query(query)])
 
-    code = changed(tmp_path, f"determinism/{snippet}", change)
-    instead(lab, (SNIPPETS / "determinism" / snippet).parent, prove, REPLAY_EVERY_AWAIT, code)
+    code = changed(tmp_path, snippet, change)
+    instead(lab, (SNIPPETS / snippet).parent, prove, REPLAY_EVERY_AWAIT, code)
     assert found[0]
     assert not found[1]
 

@@ -522,3 +522,21 @@ def test_what_waited_for_its_key_began_late(lab: Lab) -> None:
 
         afterwards(lab, BOOK.find(rule).rule.folder, look)
     assert found == {"RDD203": ["Parcels/p-7/status"], "RDD410": []}
+
+
+@pytest.mark.server
+def test_an_exception_that_speaks_of_the_code_is_no_mismatch(lab: Lab, tmp_path: Path) -> None:
+    """Journal mismatch, RT0016."""
+    slug = "determinism/random-decides-a-step"
+    raises = ("return await ctx.object_call(", "raise ValueError('\"RT0016\"', ")
+    snippet = changed(tmp_path, f"{slug}/do", raises)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Shop/buy")
+        told = await in_proof.query("select event_json from sys_journal_events")
+        assert any("RT0016" in str(row["event_json"]) for row in told)
+        for page in ("journal-mismatch", "rt0016"):
+            (query,) = queries(page)
+            assert not await in_proof.query(query)
+
+    instead(lab, BOOK.find("RDD104").rule.folder, prove, PLAIN, snippet)
