@@ -1821,9 +1821,12 @@ def test_shifted_number_ends_on_the_old_code_alone(lab: Lab, tmp_path: Path, mov
     assert paid.result == {"receipt": "uuid-1", "parcel": "uuid-1"}
 
 
-def test_right_number_is_found_once_the_old_code_has_failed(lab: Lab) -> None:
-    """RDD106: paused in the attempt that made both draws, and resumed where it was."""
-    target, mail = "Order/order-1/pay", "POST /emails"
+def test_right_number_is_found_once_the_old_code_has_failed(lab: Lab, tmp_path: Path) -> None:
+    """RDD106: paused in the attempt that made both draws, resumed where it was, and paused again."""
+    slug, target, mail = "helpers-drawn-inside-run", "Order/order-1/pay", "POST /emails"
+    changed(tmp_path, f"determinism/{slug}/do")
+    backs_off = (BACKS_OFF, ('("Order")', f'("Order", {LATER})'))
+    snippet = changed(tmp_path, f"determinism/{slug}/dont", *backs_off)
 
     async def prove(in_proof: LabInProof) -> None:
         mailed = in_proof.outside.hold(mail, at_most=20.0)
@@ -1837,12 +1840,14 @@ def test_right_number_is_found_once_the_old_code_has_failed(lab: Lab) -> None:
         await in_proof.until_row(
             "select id from sys_journal_events where event_json like '%RT0016%'"
         )
+        await until_status(in_proof, target, "backing-off")
+        assert await in_proof.query(queries("RDD106")[0]) == []
+        assert await in_proof.operate("pause", target) in (200, 202)
         await until_status(in_proof, target, "paused")
         assert len(await in_proof.query(queries("RDD106")[0])) == 1
         await resume_on(in_proof, target)
 
-    slug = CHAPTER / "helpers-drawn-inside-run"
-    (paid,) = instead(lab, slug, prove, PLAIN).trace.invocations
+    (paid,) = instead(lab, CHAPTER / slug, prove, PLAIN, snippet).trace.invocations
     assert isinstance(paid.result, dict)
     assert paid.result["receipt"] != paid.result["parcel"]
 
