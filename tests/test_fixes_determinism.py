@@ -1852,6 +1852,27 @@ def test_right_number_is_found_once_the_old_code_has_failed(lab: Lab, tmp_path: 
     assert paid.result["receipt"] != paid.result["parcel"]
 
 
+@pytest.mark.parametrize("hands_on", ["number", "booked"])
+def test_room_is_mailed_under_another_number_when_restarted_behind_its_booking(
+    lab: Lab, tmp_path: Path, hands_on: str
+) -> None:
+    """RDD105: on the fixed code too, unless what the first step returned is handed on."""
+    changes = [("number=number)\n    return {", f"number={hands_on})\n    return {{")]
+    snippet = changed(tmp_path, "determinism/random-value-drifts/do", *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Rooms/reserve", "ann@example.com")
+        assert await in_proof.operate("restart-as-new", "Rooms/reserve", **{"from": "1"}) == 200
+        await in_proof.until_effect("POST /emails", times=2)
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "random-value-drifts", prove, PLAIN, snippet).trace
+    assert trace.effect_counts()["POST /bookings"] == 1
+    booked, *mailed = (received.body["number"] for received in trace.effects)
+    assert mailed[0] == booked
+    assert (mailed[1] == booked) == (hands_on == "booked")
+
+
 async def resume_paused(in_proof: LabInProof, target: str) -> None:
     await until_status(in_proof, target, "paused")
     assert await in_proof.operate("resume", target, deployment="latest") == 200
