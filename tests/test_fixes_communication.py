@@ -1167,6 +1167,39 @@ def test_a_twin_that_has_not_begun_is_found_and_cancelled(lab: Lab, tmp_path: Pa
     assert trace.effect_counts() == {"POST /charges": 1}
 
 
+@pytest.mark.parametrize("how", ["cancel", "kill"])
+@pytest.mark.parametrize("status", ["pending", "scheduled"])
+def test_a_key_is_free_once_its_call_was_ended_before_it_began(
+    lab: Lab, tmp_path: Path, status: str, how: str
+) -> None:
+    """RDD307: of what had begun, the key keeps that end."""
+    slug, target = "retry-without-idempotency-key", "Checkout/ann/pay"
+    keyed = changed(
+        tmp_path,
+        f"communication/{slug}/do",
+        ('restate.Service("Checkout")', 'restate.VirtualObject("Checkout")'),
+        ("client.service_call(pay, order,", "client.object_call(pay, order, order,"),
+    )
+    late = "?delay=1h" if status == "scheduled" else ""
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        await in_proof.call(f"{target}/send", "order-1")
+        await in_proof.until_effect("POST /charges")
+        sent = await in_proof.call(f"{target}/send{late}", "order-2", idempotency_key="order-2")
+        path = f"/invocations/{sent['invocationId']}"
+        await until_status(in_proof, target, status)
+        await in_proof.admin("PATCH", f"{path}/{how}")
+        await in_proof.until_no_row(
+            "select id from sys_invocation where idempotency_key = 'order-2'"
+        )
+        charged.set()
+        assert await in_proof.call(target, "order-2", idempotency_key="order-2") == "charge-2"
+
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, keyed).trace
+    assert trace.effect_counts() == {"POST /charges": 2}
+
+
 def declined(folder: Path, slug: str, variant: str = "do") -> Path:
     """The do of a rule, or its don't, whose `charge` takes the bank's no for an answer."""
     line = '    return str(response.raise_for_status().json()["id"])\n'
