@@ -2003,6 +2003,30 @@ def test_a_twin_that_is_found_may_have_its_debit_ahead(lab: Lab) -> None:
     instead(lab, CHAPTER / "time-in-idempotency-key", prove, PLAIN)
 
 
+@pytest.mark.parametrize(("how", "debits"), [("cancel", 1), ("resume", 2)])
+def test_a_twin_that_is_paused_ends_once_resumed_or_cancelled(
+    lab: Lab, how: str, debits: int
+) -> None:
+    """RDD308: it is found beside what it is the twin of."""
+    slug, target = "time-in-idempotency-key", "Donations/give"
+    sent = {"invocationId": "inv-1", "status": "Accepted"}
+
+    async def prove(in_proof: LabInProof) -> None:
+        assert await in_proof.call(target, "pledge-1", idempotency_key="1") == "debit-1"
+        in_proof.outside.fail("POST /debits", times=100)
+        await in_proof.call(f"{target}/send", "pledge-1", idempotency_key="2")
+        await until_status(in_proof, target, "paused")
+        (row,) = await in_proof.query(queries("RDD307")[0])
+        assert sorted(row["states"]) == ["completed", "paused"]
+        in_proof.outside.unwell.clear()
+        assert await in_proof.operate(how, target) in (200, 202)
+        await in_proof.until_all_completed()
+
+    promise = answering(slug, "debit-1", sent)
+    trace = instead(lab, CHAPTER / slug, prove, PLAIN, promise=promise).trace
+    assert [effect.failed for effect in trace.effects].count(False) == debits
+
+
 def test_a_trip_without_a_command_goes_on_on_the_fix_by_itself(lab: Lab) -> None:
     """RDD313: it is bound to no deployment yet; a second mail goes out, and no third."""
 
