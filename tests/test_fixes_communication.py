@@ -2394,7 +2394,10 @@ def test_an_order_whose_call_was_cancelled_adds_nothing_to_the_empty_key(
     assert [(state.key, state.value) for state in trace.state] == [("", 10)]
 
 
-def test_a_report_to_a_handler_under_way_is_lost_with_its_worker(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dies", ["worker", "server"])
+def test_a_report_to_a_handler_under_way_is_lost_with_what_dies(
+    lab: Lab, tmp_path: Path, dies: str
+) -> None:
     """RDD312: the carrier was told 200."""
     slug = "communication/context-outside-a-handler"
     step = '    await ctx.run_typed("print label", post, path="/labels")\n'
@@ -2403,23 +2406,25 @@ def test_a_report_to_a_handler_under_way_is_lost_with_its_worker(lab: Lab, tmp_p
 
     async def prove(in_proof: LabInProof) -> None:
         printed = in_proof.outside.hold("POST /labels", at_most=20.0)
-        registering = asyncio.create_task(in_proof.call("Parcels/parcel-1/register", "Linz"))
+        await in_proof.call("Parcels/parcel-1/register/send", "Linz")
         await in_proof.until_effect("POST /labels")
         await in_proof.post(in_proof.worker_url, "/scans/scan-7/parcel-1/Graz")
+        if dies == "server":
+            await in_proof.restart_server()
         printed.set()
-        await registering
         await in_proof.until_all_completed()
         await in_proof.call("Parcels/parcel-1/where")
 
-    stimulus = dataclasses.replace(crash_before_journal("print label"), successor="do")
+    crash = dataclasses.replace(crash_before_journal("print label"), successor="do")
+    stimulus = crash if dies == "worker" else PLAIN
     trace = instead(lab, SNIPPETS / slug, prove, stimulus, tmp_path / "dont.py").trace
-    assert [call.status for call in trace.calls] == [200, 200, 200]
+    assert [call.status for call in trace.calls] == [202, 200, 200]
     assert [call.answer for call in trace.calls[1:]] == ["noted", "sender"]
     assert [each.target for each in trace.invocations if "scanned" in each.target] == []
 
 
 def test_a_handler_whose_entry_a_module_misplaced_stops_too(lab: Lab, tmp_path: Path) -> None:
-    """RDD312: on the fixed code; killed and called again under a new key, it ends."""
+    """RDD312: on the fixed code; killed and called again under a new key, it ends: a second label."""
     slug = "communication/context-outside-a-handler"
     filing = '    await ctx.run_typed("file", print_label, address=f"{address}-file")\n'
     module = changed(tmp_path, f"{slug}/module", (REGISTERED, filing + REGISTERED))
@@ -2447,6 +2452,7 @@ def test_a_handler_whose_entry_a_module_misplaced_stops_too(lab: Lab, tmp_path: 
     result = instead(lab, SNIPPETS / slug, prove, stimulus, module)
     assert result.outcome == JournalMismatch(command=2, was="run", now="set state")
     assert [call.status for call in result.trace.calls] == [None, 200, 409, 200, 200]
+    assert result.trace.effect_counts()["POST /labels/Linz"] == 2
     assert result.trace.calls[-1].answer == "Linz"
 
 
