@@ -1807,9 +1807,17 @@ def test_an_id_that_is_sent_through_the_context_is_sent_once(lab: Lab) -> None:
     assert len(track.attempts) > 1
 
 
-def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab) -> None:
-    """RDD315: also when the fixed code is deployed."""
-    asked = "GET /deliveries/p-1"
+def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab, tmp_path: Path) -> None:
+    """RDD315: also when the fixed code is deployed; started again on that, it does its steps again."""
+    slug, asked, paid = "communication/polling-with-sleep", "GET /deliveries/p-1", "POST /postages"
+    post = (
+        "def pay() -> None:\n"
+        '    httpx.post(f"{API_URL}/postages").raise_for_status()\n\n\n@orders.handler()'
+    )
+    paying = '    await ctx.run_typed("pay", pay)\n'
+    loop, awakeable = "    while not (", "    reply_to, delivery ="
+    changed(tmp_path, f"{slug}/dont", ("@orders.handler()", post), (loop, paying + loop))
+    changed(tmp_path, f"{slug}/do", ("@orders.handler()", post), (awakeable, paying + awakeable))
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.fail(asked, times=1000, status=404)
@@ -1820,10 +1828,17 @@ def test_a_polling_loop_goes_on_with_the_old_code_until_cancelled(lab: Lab) -> N
         await in_proof.until_effect(asked, times=already + 3)
         assert await in_proof.operate("cancel", "Orders/track") == 202
         await in_proof.until_all_completed()
+        assert [each.effect for each in in_proof.outside.ledger].count(paid) == 1
+        again = asyncio.create_task(in_proof.call("Orders/track", "p-1", idempotency_key="again"))
+        await in_proof.until_result("Run subscribe")
+        reply_to = in_proof.outside.ledger[-1].effect.rpartition("/")[2]
+        await in_proof.resolve_awakeable(reply_to, "left with Ann")
+        assert await again == "left with Ann"
 
-    sent = Holds(answers=[{"invocationId": "inv-1", "status": "Accepted"}])
-    trace = instead(lab, CHAPTER / "polling-with-sleep", prove, promise=sent).trace
+    dont = tmp_path / "dont.py"
+    trace = instead(lab, SNIPPETS / slug, prove, PLAIN, dont, folder=tmp_path).trace
     assert trace.invocations[0].result == {"failure": "cancelled", "code": 409}
+    assert trace.effect_counts()[paid] == 2
 
 
 def test_a_cancel_of_the_tracking_ends_no_questions(lab: Lab) -> None:
