@@ -64,8 +64,23 @@ def test_what_was_given_up_is_resumed_on_the_fixed_code_and_charges_again(lab: L
     assert len(trace.rows["charges"]) == 4
 
 
-def test_what_sleeps_in_the_old_worker_charges_after_a_kill(lab: Lab, tmp_path: Path) -> None:
-    """RDD405: the invocation is over, and the worker goes on with the attempt."""
+@pytest.mark.parametrize(
+    ("how", "accepted", "heard", "failure"),
+    [
+        ("kill", 200, "select id from sys_invocation where status = 'completed'", "[409] killed"),
+        (
+            "cancel",
+            202,
+            "select id from sys_journal where entry_type = 'Notification: Signal'",
+            "[409] cancelled",
+        ),
+    ],
+    ids=["kill", "cancel"],
+)
+def test_what_sleeps_in_the_old_worker_charges_after_a_kill_or_a_cancel(
+    lab: Lab, tmp_path: Path, how: str, accepted: int, heard: str, failure: str
+) -> None:
+    """RDD405: killed, the invocation is over; cancelled, it ends so. The worker goes on either way."""
     target, charged, asked = "Trials/start", "POST /charges", "GET /trials"
     api = 'os.environ["API_URL"]'
     charging = "def charge(customer: str) -> None:\n"
@@ -83,11 +98,13 @@ def test_what_sleeps_in_the_old_worker_charges_after_a_kill(lab: Lab, tmp_path: 
         in_proof.outside.answers[asked] = "under way"
         await in_proof.call(f"{target}/send", "ann")
         await in_proof.until_effect(asked)
-        assert await in_proof.operate("kill", target) == 200
-        await until_status(in_proof, target, "completed")
+        assert await in_proof.operate(how, target) == accepted
+        await in_proof.until_row(heard)
         assert charged not in [each.effect for each in in_proof.outside.ledger]
         in_proof.outside.answers[asked] = "over"
         await in_proof.until_effect(charged)
+        ended = f"select id from sys_invocation where completion_failure = '{failure}'"
+        await in_proof.until_row(ended)
 
     instead(lab, CHAPTER / "sleep-not-durable", prove, PLAIN, snippet)
 
@@ -1860,8 +1877,11 @@ def test_step_that_came_between_the_two_comes_after_both_in_place(lab: Lab, tmp_
 
 
 def test_only_the_sleeper_is_found_to_be_paused(lab: Lab, tmp_path: Path) -> None:
-    """RDD405: another handler's attempt was given up too, in a long step."""
-    served = "app = restate.app"
+    """RDD405: another handler was given up too, in a long step; Bob's error only speaks of it."""
+    served, slept = "app = restate.app", "    await asyncio.sleep("
+    refusing = """    if customer == "bob":
+        raise ValueError('see "RT0001"')
+"""
     working = f"""@trials.handler()
 async def work(ctx: restate.Context) -> None:
     async def step() -> None:
@@ -1871,18 +1891,23 @@ async def work(ctx: restate.Context) -> None:
 
 
 {served}"""
-    snippet = changed(tmp_path, "concurrency/sleep-not-durable/dont", (served, working))
-    found = []
+    changes = (slept, f"{refusing}{slept}"), (served, working)
+    snippet = changed(tmp_path, "concurrency/sleep-not-durable/dont", *changes)
+    paused = "select id from sys_invocation where status = 'paused'"
+    found: list[list[object]] = []
 
     async def look(in_proof: LabInProof) -> None:
-        for handler, body in (("work", None), ("start", "ann")):
+        for handler, body in (("start", "bob"), ("work", None), ("start", "ann")):
+            others = [row["id"] for row in await in_proof.query(paused)]
             await in_proof.call(f"Trials/{handler}/send", body)
-            await until_status(in_proof, f"Trials/{handler}", "paused")
-        found.extend(await in_proof.query(queries("RDD405")[0]))
+            await in_proof.until_row(f"{paused} limit 1 offset {len(others)}")
+            found.append([row["id"] for row in await in_proof.query(queries("RDD405")[0])])
+        (ann,) = (row["id"] for row in await in_proof.query(paused) if row["id"] not in others)
+        assert found == [[], [], [ann]]
 
     trace = instead(lab, CHAPTER / "sleep-not-durable", look, REPLAY_EVERY_AWAIT, snippet).trace
-    assert {failure.code for each in trace.invocations for failure in each.failures} == {"RT0001"}
-    assert [row["target"] for row in found] == ["Trials/start"]
+    codes = [{failure.code for failure in each.failures} for each in trace.invocations]
+    assert codes == [{"RT0007"}, {"RT0001"}, {"RT0001"}]
 
 
 def test_what_has_come_past_a_short_sleep_needs_the_old_worker(lab: Lab, tmp_path: Path) -> None:
