@@ -1256,6 +1256,21 @@ def test_futures_that_are_used_as_values_are_found(lab: Lab, tmp_path: Path, use
     instead(lab, SNIPPETS / slug, look, PLAIN, snippet)
 
 
+def test_what_has_passed_a_failed_future_does_not_get_on_in_place(lab: Lab, tmp_path: Path) -> None:
+    """RDD407: the fixed code ends where the journal has the charge."""
+    rule, waiting = CHAPTER / "gather-returns-futures", "await restate.gather(flight, room)"
+    unseen = (rule / "unseen.py").read_text()
+    assert waiting in unseen
+    seen = f"booked = {waiting}\n    [await each for each in booked]"
+    (tmp_path / "dont.py").write_text(unseen)
+    (tmp_path / "do.py").write_text(unseen.replace(waiting, seen))
+    prove = load(rule).asides["unseen"].prove
+    assert prove
+    stimulus = dataclasses.replace(crash_after_step("charge"), successor="do")
+    outcome = instead(lab, rule, prove, stimulus, tmp_path / "dont.py").outcome
+    assert outcome == JournalMismatch(command=3, was="run", now="handler return")
+
+
 @pytest.mark.parametrize(
     "given", ['ctx.service_send(note, f"{booked[0]}")', 'ctx.set("note", f"{booked[0]}")']
 )
