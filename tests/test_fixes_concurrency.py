@@ -1405,6 +1405,28 @@ def test_an_order_is_answered_without_the_mail_that_failed(lab: Lab, mailed: boo
     instead(lab, rule, buy, PLAIN, rule / "early.py")
 
 
+def test_an_order_whose_mail_has_failed_for_good_is_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD409: by the page's second query; nobody has heard of that error."""
+    slug = "concurrency/task-outlives-handler"
+    limited = ('"mail", mail,', '"mail", mail, restate.RunOptions(max_attempts=1),')
+    snippet = changed(tmp_path, f"{slug}/early", limited)
+
+    async def buy(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=1)
+        booked = in_proof.outside.hold("POST /orders", at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Shop/buy", "order-1"))
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Run'"  # the mail's failure
+        )
+        booked.set()
+        assert await buying == "order-1"
+        found = [len(await in_proof.query(sql)) for sql in queries("RDD409")]
+        assert found == [0, 1]
+
+    trace = instead(lab, SNIPPETS / slug, buy, PLAIN, snippet).trace
+    assert not trace.failures()
+
+
 def test_an_order_whose_task_has_mailed_meets_a_mismatch_on_the_fixed_code(lab: Lab) -> None:
     """RDD409: it ends on the old code only."""
     rule = CHAPTER / "task-outlives-handler"
