@@ -124,6 +124,28 @@ def test_a_delayed_call_from_before_a_service_was_closed_is_paid_unless_cancelle
     assert trace.effect_counts() == ({} if cancelled else {"POST /refunds/order-2": 1})
 
 
+def test_refund_that_is_cancelled_while_it_is_paid_goes_out(lab: Lab) -> None:
+    """RDD602: it is a failure in the page's last query, and the money is gone."""
+    rule, target, pays = (
+        CHAPTER / "internal-service-public",
+        "Refunds/refund",
+        "POST /refunds/order-2",
+    )
+
+    async def cancel(in_proof: LabInProof) -> None:
+        paid = in_proof.outside.hold(pays, at_most=20.0)
+        await in_proof.call(f"{target}/send", "order-2")
+        await in_proof.until_effect(pays)
+        assert await in_proof.operate("cancel", target) == 202
+        await until_status(in_proof, target, "completed")
+        paid.set()
+        (listed,) = await in_proof.query(queries("RDD602")[-1])
+        assert listed["completion_result"] == "failure"
+
+    trace = instead(lab, rule, cancel, PLAIN).trace
+    assert trace.effect_counts() == {pays: 1}
+
+
 def test_service_is_closed_at_once_until_the_next_registration(lab: Lab) -> None:
     """RDD602: by the admin API; what the code says holds again once it is registered."""
 
