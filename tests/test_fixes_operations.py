@@ -88,6 +88,59 @@ def test_workers_get_identity_keys_one_after_another(lab: Lab, name: str) -> Non
     assert [attempt.worker for attempt in trace.invocations[0].attempts] == [1, 2]
 
 
+@pytest.mark.parametrize("server", ["old", "new"])
+def test_workers_with_both_keys_serve_the_server_before_and_after_its_change(
+    lab: Lab, tmp_path: Path, server: str
+) -> None:
+    """RDD601: by the page's words; a worker without the server's key refuses it, as one without any."""
+    rule, other = CHAPTER / "endpoint-open-to-all", "new" if server == "old" else "old"
+    told = re.search(r"give workers both first: `(identity_keys=.*?)`", PAGES["RDD601"])
+    assert told
+    named = {server: "IDENTITY_KEY", other: "NOBODY"}
+    both = re.sub("old|new", lambda each: named[each[0]], told[1])
+
+    async def pay(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Checkout/pay", "order-1") == "charge-1"
+
+    given = "identity_keys=[IDENTITY_KEY]"
+    snippet = changed(tmp_path, "operations/endpoint-open-to-all/do", (given, both))
+    instead(lab, rule, pay, PLAIN, snippet)
+    alone = (given, f"identity_keys=[{named[other]}]")
+    snippet = changed(tmp_path, "operations/endpoint-open-to-all/do", alone)
+    with pytest.raises(LabError, match="401 Unauthorized"):
+        instead(lab, rule, pay, PLAIN, snippet)
+
+
+def test_empty_list_of_keys_checks_nothing(lab: Lab, tmp_path: Path) -> None:
+    """RDD601: the stranger is served, as by the don't."""
+    proof = load(CHAPTER / "endpoint-open-to-all")
+    none = ("identity_keys=[IDENTITY_KEY]", "identity_keys=[]")
+    snippet = changed(tmp_path, "operations/endpoint-open-to-all/do", none)
+    assert instead(lab, proof.folder, proof.prove, PLAIN, snippet).outcome == proof.symptom
+
+
+def test_step_under_way_when_the_server_gets_its_key_runs_again(lab: Lab) -> None:
+    """RDD601: with the same key for the bank; workers that ask for signatures come after."""
+    rule, charge = CHAPTER / "endpoint-open-to-all", "POST /charges"
+    settings: dict[str, str] = {}
+
+    async def pay(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold(charge, at_most=20.0)
+        await in_proof.call("Checkout/pay/send", "order-1")
+        await in_proof.until_effect(charge)
+        settings[LONG_NAME] = str((rule / "key.pem").resolve())
+        await in_proof.restart_server()
+        await in_proof.until_effect(charge, times=2)
+        charged.set()
+        await in_proof.until_all_completed()
+        await in_proof.deploy("do")
+        assert await in_proof.call("Checkout/pay", "order-2") == "charge-2"
+        assert [each.duplicate for each in in_proof.outside.ledger] == [False, True, False]
+
+    trace = instead(lab, rule, pay, server=settings).trace
+    assert trace.invocations[0].result == "charge-1"
+
+
 @pytest.mark.parametrize(("name", "deprecated"), [(SHORTER_NAME, True), (LONG_NAME, False)])
 def test_what_the_server_says_of_its_settings(name: str, deprecated: bool) -> None:
     """RDD601, RDD603: the shorter name is deprecated; what has expired is looked for once an hour."""
@@ -233,6 +286,7 @@ def test_signature_is_of_the_path_and_a_minute_and_not_of_the_body(
         payload = jwt.split(".")[1]
         signed = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         assert signed["aud"] == "/invoke/Checkout/pay" and signed["exp"] - signed["iat"] == 60
+        assert signed["iat"] - signed["nbf"] == 60
         signature = {"x-restate-signature-scheme": "v1", "x-restate-jwt-v1": jwt}
         async with httpx.AsyncClient(base_url=in_proof.worker_url) as spy:
             discover = await spy.get("/discover", headers={**manifest, **signature})
@@ -1406,8 +1460,8 @@ def test_retention_of_a_delayed_call_is_what_was_set_when_it_came(lab: Lab) -> N
     assert kept_for == {"before": "PT300S", "after": "PT604800S"}
 
 
-@pytest.mark.parametrize(("age", "status"), [(0, 200), (70, 401)])
-def test_signature_older_than_a_minute_is_refused(
+@pytest.mark.parametrize(("age", "status"), [(0, 200), (70, 401), (-30, 200), (-70, 401)])
+def test_signature_is_refused_when_the_clocks_are_more_than_a_minute_apart(
     lab: Lab, tmp_path: Path, age: int, status: int
 ) -> None:
     """RDD601: signed with the key of the proof, as its server would."""
@@ -1417,7 +1471,7 @@ def test_signature_older_than_a_minute_is_refused(
         proof.prove.__globals__[name] for name in ("FORGED", "PROTOCOL", "ENV")
     )
     signed = int(time.time()) - age
-    claims = {"aud": "/invoke/Checkout/pay", "nbf": signed, "iat": signed, "exp": signed + 60}
+    claims = {"aud": "/invoke/Checkout/pay", "nbf": signed - 60, "iat": signed, "exp": signed + 60}
     header = {"typ": "JWT", "alg": "EdDSA", "kid": env["IDENTITY_KEY"]}
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, claims)]
     said = tmp_path / "said"
