@@ -326,6 +326,25 @@ def test_an_endless_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) -
     assert isinstance(outcome, JournalMismatch) and outcome.command == 2, outcome
 
 
+def test_a_cancel_ends_no_loop_that_meets_a_mismatch(lab: Lab) -> None:
+    """RDD704: the new code in place meets it again, and so the loop is paused again."""
+    target, paused = "Digests/send", "select id from sys_journal_events where event_type = 'Paused'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("cancel", target) == 202
+        await in_proof.until_row(f"{paused} group by id having count(*) > 1")
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
+
+    fixed = dataclasses.replace(LATE_REPLAY, successor="do")
+    trace = instead(lab, CHAPTER / "endless-handler", prove, fixed).trace
+    assert trace.failures()[-1].code == "RT0016"
+    assert len(trace.effects) == 1
+
+
 def test_an_endless_loop_is_cancelled_and_goes_on_as_messages(lab: Lab) -> None:
     """RDD704: on a new deployment."""
 
