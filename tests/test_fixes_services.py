@@ -725,6 +725,73 @@ def test_the_event_names_the_type_of_what_was_awaited(lab: Lab, tmp_path: Path) 
     assert found == {("Shop/delivered", "str"), ("Shop/lost", "NoneType")}
 
 
+LIMITED = "inactivity_timeout=timedelta(seconds=0.3), abort_timeout=timedelta(seconds=0.3)"
+
+
+@pytest.mark.parametrize("variant", ["dont", "do"])
+def test_a_step_that_meets_the_limits_does_the_harm_of_a_crash(
+    lab: Lab, tmp_path: Path, variant: str
+) -> None:
+    """RDD705: the book is lent, the attempt is given up, and the next one decides anew or repeats."""
+    proof = load(CHAPTER / "control-in-the-data-plane")
+    lends, lent = 'put(f"{API_URL}/books/dune", json=reader, headers=headers', "PUT /books/dune"
+    snippet = changed(
+        tmp_path,
+        f"services/control-in-the-data-plane/{variant}",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        (lends, f"{lends}, timeout=30"),
+        ('restate.Service("Library")', f'restate.Service("Library", {LIMITED})'),
+    )
+
+    async def borrow(in_proof: LabInProof) -> None:
+        answered = in_proof.outside.hold(lent, at_most=20.0)
+        borrowing = asyncio.create_task(proof.prove(in_proof))
+        again = in_proof.until_effect(lent, times=2), in_proof.until_effect("POST /waiting")
+        await in_proof.until_any(*again)
+        answered.set()
+        await borrowing
+
+    trace = instead(lab, proof.folder, borrow, PLAIN, snippet).trace
+    waiting = {} if variant == "do" else {"POST /waiting": 1}
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
+    assert trace.effect_counts() == {lent: 1, **waiting}
+
+
+def test_a_try_that_met_the_limits_acts_beside_what_is_resumed(lab: Lab, tmp_path: Path) -> None:
+    """RDD705: who had neither when it was looked has both then, so it is waited for first."""
+    book, lent, target = "GET /books/dune", "PUT /books/dune", "Library/borrow"
+    looks = 'httpx.get(f"{API_URL}/books/dune"'
+    pause = (
+        "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    )
+    snippet = changed(
+        tmp_path,
+        "services/control-in-the-data-plane/dont",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        (looks, f"{looks}, timeout=30"),
+        ('restate.Service("Library")', f'restate.Service("Library", {LIMITED}, {pause})'),
+    )
+
+    async def resume(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[book] = "bob"
+        answered = in_proof.outside.hold(book, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "backing-off")
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        # Bob brings it back, and Ann has nothing yet.
+        in_proof.outside.answers[book] = "free"
+        in_proof.outside.hold(book, at_most=0.0)
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_all_completed()
+        answered.set()
+        await in_proof.until_effect("POST /waiting")
+
+    trace = instead(lab, CHAPTER / "control-in-the-data-plane", resume, PLAIN, snippet).trace
+    assert trace.failures()[0].code == "RT0001"
+    assert trace.effect_counts().items() >= {lent: 1, "POST /waiting": 1}.items()
+
+
 DECIDES_ANEW = """    try:
         return await ctx.run_typed("act", act, reader=reader, key=key)
     except restate.TerminalError as error:
