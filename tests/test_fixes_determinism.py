@@ -1270,37 +1270,53 @@ def replaced(lab: Lab, slug: str, folder: Path, promise: Holds) -> str:
     return instead(lab, rule, prove, stimulus, dont, promise=promise).outcome.kind
 
 
-@pytest.mark.parametrize("begun", [0, 1])
-def test_price_that_is_lost_is_not_charged(lab: Lab, begun: int) -> None:
-    """RDD113: paused, asked for again, and killed; the second answer tells whether a charge has begun."""
-    target = "Checkout/pay"
-    (query,) = queries("RDD113")
+@pytest.mark.parametrize(
+    ("fails", "found", "charged"),
+    [("POST /charges", 1, [4200]), ("GET /prices/tea", 0, [4200]), (None, 0, [4200])],
+    ids=["the charge", "the look-up", "nothing"],
+)
+def test_price_that_is_lost_is_not_charged(
+    lab: Lab, tmp_path: Path, fails: str | None, found: int, charged: list[int]
+) -> None:
+    """RDD113: found and killed; what has no price yet, or is in its first attempt, ends well.
+
+    What was refused is not charged by another attempt.
+    """
+    target, (query,) = "Checkout/pay", queries("RDD113")
+    snippet = changed(
+        tmp_path,
+        "determinism/closure-written-in-run/dont",
+        BACKS_OFF,
+        ('("Checkout")', f'("Checkout", {LATER})'),
+    )
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
-        looked_up = in_proof.outside.hold("GET /prices/tea", at_most=20.0)
-        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
-        calling = asyncio.create_task(in_proof.call(target, "tea"))
-        await in_proof.until_row(query)
-        assert [row["charge_begun"] for row in await in_proof.query(query)] == [0]
-        if begun:
-            looked_up.set()
-            await in_proof.until_effect("POST /charges")
-        assert await in_proof.operate("pause", target) == 202
-        looked_up.set()
-        charged.set()
-        await until_status(in_proof, target, "paused")
-        assert [row["charge_begun"] for row in await in_proof.query(query)] == [begun]
-        assert await in_proof.operate("kill", target) == 200
-        await calling
+        if fails:
+            in_proof.outside.fail(fails, times=1)
+        answer = in_proof.outside.hold("POST /charges", at_most=20.0)
+        await in_proof.call(f"{target}/send", "tea")
+        if fails == "GET /prices/tea":
+            await until_status(in_proof, target, "backing-off")
+            assert not await in_proof.query(query)
+            assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_effect("POST /charges")
+        assert not await in_proof.query(query)
+        answer.set()
+        if found:
+            await until_status(in_proof, target, "backing-off")
+            assert [row["status"] for row in await in_proof.query(query)] == ["backing-off"]
+            assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
         assert not await in_proof.query(query)
 
-    trace = instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN).trace
-    assert trace.effect_counts().get("POST /charges", 0) == begun
+    trace = instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN, snippet).trace
+    charges = [each.body["cents"] for each in trace.effects if each.effect == "POST /charges"]
+    assert charges == charged
 
 
 def test_charge_that_was_refused_is_tried_again_with_nothing(lab: Lab) -> None:
-    """RDD113: the page's query finds it, with a charge that has begun."""
+    """RDD113: the page's query finds it."""
     (query,) = queries("RDD113")
     charged: list[int] = []
 
@@ -1309,7 +1325,7 @@ def test_charge_that_was_refused_is_tried_again_with_nothing(lab: Lab) -> None:
         in_proof.outside.fail("POST /charges", times=3)
         await in_proof.call("Checkout/pay", "tea")
         await until_status(in_proof, "Checkout/pay", "paused")
-        assert [row["charge_begun"] for row in await in_proof.query(query)] == [1]
+        assert len(await in_proof.query(query)) == 1
         sent = [each for each in in_proof.outside.ledger if each.effect == "POST /charges"]
         charged.extend(each.body["cents"] for each in sent)
 
@@ -1318,7 +1334,7 @@ def test_charge_that_was_refused_is_tried_again_with_nothing(lab: Lab) -> None:
 
 
 def test_a_charge_of_nothing_may_be_what_the_bank_has(lab: Lab) -> None:
-    """RDD113: where a charge has begun, it is asked for what it has charged."""
+    """RDD113: so it is asked for what it has charged."""
     (query,) = queries("RDD113")
     charge = "POST /charges"
     made: list[int] = []
@@ -1335,7 +1351,7 @@ def test_a_charge_of_nothing_may_be_what_the_bank_has(lab: Lab) -> None:
         assert await in_proof.operate("pause", "Checkout/pay") == 202
         charged.set()
         await until_status(in_proof, "Checkout/pay", "paused")
-        assert [row["charge_begun"] for row in await in_proof.query(query)] == [1]
+        assert len(await in_proof.query(query)) == 1
         sent = [each for each in in_proof.outside.ledger if each.effect == charge]
         made.extend(each.body["cents"] for each in sent)
         assert await in_proof.operate("kill", "Checkout/pay") == 200
@@ -2620,7 +2636,7 @@ def test_price_that_is_lost_after_the_charge_is_answered_with_nothing(lab: Lab) 
         await paying
 
     trace = instead(lab, rule.folder, prove, PLAIN).trace
-    assert [row["charge_begun"] for row in found] == [1]
+    assert [row["status"] for row in found] == ["paused"]
     assert trace.invocations[0].result == 0
     charges = [each.body for each in trace.effects if each.effect == "POST /charges"]
     assert charges == [{"cents": 4200}]
