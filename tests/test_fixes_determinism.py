@@ -2422,6 +2422,41 @@ def test_model_is_asked_again_on_the_old_code_until_it_is_moved(
     assert trace.effect_counts() == {"POST /completions": asked, "POST /emails": 1}
 
 
+@pytest.mark.parametrize("waits_for", ["POST /completions", "POST /emails", "another try"])
+def test_what_is_moved_to_the_new_code_asks_and_mails_once(
+    lab: Lab, tmp_path: Path, waits_for: str
+) -> None:
+    """RDD115: running or backing off, it is paused first; what an attempt has in hand, it ends before."""
+    slug, target = "determinism/work-before-its-step", "Support/answer"
+    changed(tmp_path, f"{slug}/do")
+    later = ('("Support")', f'("Support", {LATER})')
+    snippet = changed(tmp_path, f"{slug}/dont", BACKS_OFF, later)
+
+    async def prove(in_proof: LabInProof) -> None:
+        if waits_for == "another try":
+            in_proof.outside.fail("POST /emails", times=1)
+            await in_proof.call(f"{target}/send", "Where is my parcel?")
+            await until_status(in_proof, target, "backing-off")
+            await in_proof.deploy("do")
+            assert await in_proof.operate("pause", target) in (200, 202)
+        else:
+            answer = in_proof.outside.hold(waits_for, at_most=20.0)
+            await in_proof.call(f"{target}/send", "Where is my parcel?")
+            await in_proof.until_effect(waits_for)
+            await in_proof.deploy("do")
+            assert await in_proof.operate("resume", target, deployment="latest") == 409
+            assert await in_proof.operate("pause", target) == 202
+            await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
+            answer.set()
+        await resume_paused(in_proof, target)
+        await in_proof.until_all_completed()
+
+    promise, rule = Holds(answers=[]), CHAPTER / "work-before-its-step"
+    trace = instead(lab, rule, prove, PLAIN, snippet, promise=promise).trace
+    assert trace.effect_counts() == {"POST /completions": 1, "POST /emails": 1}
+    assert trace.invocations[0].attempts[-1].file == "do.py"
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_model_is_asked_no_more_when_what_is_suspended_is_resumed_on_the_new_code(
     lab: Lab, tmp_path: Path, paused: bool
