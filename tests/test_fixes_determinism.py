@@ -1773,6 +1773,21 @@ def test_a_step_that_is_retried_is_a_replay(
     assert trace.effect_counts().get("POST /fines", 0) == fined
 
 
+def test_query_leaves_what_another_service_asks_without_a_fine(lab: Lab, tmp_path: Path) -> None:
+    """RDD108: its step has the same name, and takes as long."""
+    other = ('("Orders")', '("Advice")')
+    snippet = changed(tmp_path, "determinism/wall-clock/dont", other)
+    proof = load(CHAPTER / "wall-clock")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /offers/pot"] = {"offer": "4 pots"}
+        in_proof.outside.hold("GET /offers/pot", at_most=1.0)
+        await in_proof.call("Advice/buy", "pot")
+        assert not await in_proof.query(queries("RDD108")[0])
+
+    assert instead(lab, proof.folder, prove, snippet=snippet).outcome == proof.symptom
+
+
 @pytest.mark.parametrize(("code", "parcel"), [("dont", "uuid-1"), ("do", "uuid-2")])
 def test_with_only_the_charge_in_the_journal_the_fixed_code_draws_another_number(
     lab: Lab, tmp_path: Path, code: str, parcel: str
