@@ -1180,6 +1180,30 @@ def test_journal_has_one_step_where_the_bank_has_two_charges(lab: Lab) -> None:
     assert steps.count("charge") == 1
 
 
+def test_after_its_retention_the_journal_tells_of_no_step(lab: Lab, tmp_path: Path) -> None:
+    """RDD109: not even of the charge that was made."""
+    snippet = changed(
+        tmp_path,
+        "determinism/plain-logging/dont",
+        BACKS_OFF,
+        ('("Checkout")', '("Checkout", journal_retention=timedelta(0))'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        await in_proof.call("Checkout/pay/send", "order-1")
+        await in_proof.until_effect("POST /charges")
+        (row,) = await in_proof.query("select id from sys_invocation")
+        (query,) = queries("RDD109", str(row["id"]))
+        assert await in_proof.query(query)
+        charged.set()
+        await in_proof.until_effect("POST /emails")
+        await in_proof.until_no_row(query)
+
+    trace = instead(lab, CHAPTER / "plain-logging", prove, PLAIN, snippet).trace
+    assert trace.effect_counts() == {"POST /charges": 1, "POST /emails": 1}
+
+
 @pytest.mark.parametrize(("how", "dropped"), [("run_in_executor", False), ("to_thread", True)])
 def test_filter_lets_through_what_another_thread_logs(how: str, dropped: bool) -> None:
     """RDD110: `run_in_executor` takes no context variables along, `asyncio.to_thread` does."""
