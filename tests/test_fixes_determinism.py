@@ -1165,6 +1165,13 @@ def test_filter_helps_what_is_under_way_in_place_only(
     assert trace.line_counts()[line] == times
 
 
+@pytest.mark.parametrize("slug", LOGGING)
+def test_restart_for_the_filter_repeats_the_charge_that_it_cuts_off(lab: Lab, slug: str) -> None:
+    """RDD109, RDD110: the next worker has the filter."""
+    trace = in_place(lab, CHAPTER / slug, crash_after_effect("POST /charges")).trace
+    assert trace.effect_counts()["POST /charges"] == 2
+
+
 def test_journal_has_one_step_where_the_bank_has_two_charges(lab: Lab) -> None:
     """RDD109: its query doesn't tell that the step was executed twice."""
     steps: list[object] = []
