@@ -2503,6 +2503,13 @@ def test_what_is_moved_to_the_new_code_asks_and_mails_once(
     assert trace.invocations[0].attempts[-1].file == "do.py"
 
 
+def test_restart_for_the_fix_repeats_the_mail_that_it_cuts_off(lab: Lab) -> None:
+    """RDD115: the next worker has the fixed code, and doesn't ask again."""
+    rule = CHAPTER / "work-before-its-step"
+    trace = in_place(lab, rule, crash_after_effect("POST /emails")).trace
+    assert trace.effect_counts() == {"POST /completions": 1, "POST /emails": 2}
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_model_is_asked_no_more_when_what_is_suspended_is_resumed_on_the_new_code(
     lab: Lab, tmp_path: Path, paused: bool
