@@ -1064,6 +1064,30 @@ async def ping("""
     assert (trace.effect_counts()[other] > 1) == repeated
 
 
+@pytest.mark.parametrize(
+    ("name", "codes", "status"),
+    [("dont", {"RT0010"}, "paused"), ("do", set(), "completed")],
+    ids=["dont", "do"],
+)
+def test_step_that_blocks_for_longer_than_the_server_waits_never_ends(
+    lab: Lab, name: str, codes: set[str], status: str
+) -> None:
+    """RDD117: each try is given up, and it is paused in the end; a thread may take as long."""
+    slow, pings = "GET /reports/2026-10", "RESTATE_WORKER__INVOKER__HTTP2_KEEP_ALIVE"
+    server = {f"{pings}_INTERVAL": "200ms", f"{pings}_TIMEOUT": "1s"}
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[slow] = {"title": "October"}
+        in_proof.outside.hold(slow, at_most=3.0)
+        await in_proof.call("Reports/build", "2026-10")
+
+    rule, promise = CHAPTER / "blocking-the-event-loop", Holds(["October"])
+    snippet, changes = rule / f"{name}.py", {"server": server, "promise": promise}
+    trace = instead(lab, rule, prove, PLAIN, snippet, **changes).trace
+    assert {failure.code for failure in trace.failures()} == codes
+    assert trace.invocations[0].status == status
+
+
 BLOCKS = """\
 import asyncio, sys, time
 import hypercorn.asyncio
