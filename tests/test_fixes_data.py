@@ -32,6 +32,7 @@ from tests.fixes import (
     PAGES,
     SNIPPETS,
     afterwards,
+    as_on_lambda,
     changed,
     deployment,
     in_place,
@@ -764,7 +765,7 @@ def test_seat_that_is_under_way_is_paused_first(
     reduced, charge, target = "GET /reduced", "POST /charges", "Cinema/buy"
     found = re.findall(r"^```sql\n(.*?)^```", PAGES["RDD802"], re.M | re.S)
     asked = charge if meanwhile.startswith("charge") or meanwhile == "answer lost" else reduced
-    posts = 'post(f"{API_URL}/charges", json={"cents": cents}'
+    posts = 'httpx.post(url, json={"cents": cents}, headers=headers'
     impatient = f"{posts}, timeout=httpx.Timeout(30, read=0.3)"
     slug = "data/json-changes-the-type"
     dont = changed(tmp_path, f"{slug}/dont", *[(posts, impatient)] * (meanwhile == "answer lost"))
@@ -809,3 +810,52 @@ def test_seat_that_is_under_way_is_paused_first(
     if charged:
         assert bodies[0] == {"cents": charged}
         assert len(bodies) == 1 or meanwhile == "answer lost"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("when", ["running", "backing-off"])
+def test_seat_whose_attempt_on_lambda_gave_nothing_is_found(
+    lab: Lab, tmp_path: Path, when: str
+) -> None:
+    """RDD802: it is bound to no deployment, and paused it may have no last one; a delayed one isn't found."""
+    reduced, target = "GET /reduced", "Cinema/buy"
+    (query,) = re.findall(r"^```sql\n(.*?)^```", PAGES["RDD802"], re.M | re.S)
+    app, whole = as_on_lambda("cinema")
+    said = "    for message in said:"
+    lost = f"""    if "/invoke/" in scope["path"]:
+        httpx.get(f"{{API_URL}}/well").raise_for_status()
+{said}"""
+    slug = "data/json-changes-the-type"
+    dont = changed(tmp_path, f"{slug}/dont", (app, whole.replace(said, lost)))
+    changed(tmp_path, f"{slug}/do", (app, whole))
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[reduced] = [[1, 900]]
+        in_proof.outside.fail("GET /well", times=1000)
+        if when == "running":
+            answered = in_proof.outside.hold(reduced, at_most=20.0)
+        sent = await in_proof.call(f"{target}/send", 1)
+        delayed = await in_proof.call(f"{target}/send?delay=1h", 1)
+        await in_proof.until_effect(reduced)
+        if when == "backing-off":
+            await until_status(in_proof, target, when)
+        old = await deployment(in_proof, "Cinema")
+        await in_proof.deploy("do")
+        path = f"/invocations/{sent['invocationId']}"
+        await in_proof.admin("PATCH", f"{path}/pause")
+        if when == "running":
+            await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
+            answered.set()
+        await until_status(in_proof, target, "paused")
+        found = await in_proof.query(query.replace("dp_…", old))
+        assert found == [{"id": sent["invocationId"], "status": "paused", "done": 0}]
+        await in_proof.admin("PATCH", f"{path}/resume?deployment=latest")
+        await until_status(in_proof, target, "completed")
+        assert await in_proof.query(query.replace("dp_…", old)) == []
+        await in_proof.admin("PATCH", f"/invocations/{delayed['invocationId']}/kill")
+
+    stimulus = dataclasses.replace(PLAIN, request_response=True)
+    trace = instead(lab, SNIPPETS / slug, prove, stimulus, dont).trace
+    assert [each.body for each in trace.effects if each.effect == "POST /charges"] == [
+        {"cents": 900}
+    ]

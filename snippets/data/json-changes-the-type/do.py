@@ -21,16 +21,16 @@ def reduced() -> Prices:
     return Prices(by_row=dict(response.raise_for_status().json()))
 
 
-def charge(cents: int) -> None:
-    response = httpx.post(f"{API_URL}/charges", json={"cents": cents})
-    response.raise_for_status()
+def charge(cents: int, key: str) -> None:
+    url, headers = f"{API_URL}/charges", {"idempotency-key": key}
+    httpx.post(url, json={"cents": cents}, headers=headers).raise_for_status()
 
 
 @cinema.handler()
 async def buy(ctx: restate.Context, row: int) -> int:
     prices = await ctx.run_typed("reduced", reduced)
     cents = prices.by_row.get(row, FULL_PRICE)
-    await ctx.run_typed("charge", charge, cents=cents)
+    await ctx.run_typed("charge", charge, cents=cents, key=str(ctx.uuid()))
     return cents
 
 

@@ -17,16 +17,16 @@ def best() -> tuple[int, int]:
     return (row, seat)
 
 
-def charge(cents: int) -> None:
-    response = httpx.post(f"{API_URL}/charges", json={"cents": cents})
-    response.raise_for_status()
+def charge(cents: int, key: str) -> None:
+    url, headers = f"{API_URL}/charges", {"idempotency-key": key}
+    httpx.post(url, json={"cents": cents}, headers=headers).raise_for_status()
 
 
 @cinema.handler()
 async def buy(ctx: restate.Context) -> int:
     seat = await ctx.run_typed("best", best)
     cents = PRICES[seat]
-    await ctx.run_typed("charge", charge, cents=cents)
+    await ctx.run_typed("charge", charge, cents=cents, key=str(ctx.uuid()))
     return cents
 
 
