@@ -416,11 +416,11 @@ def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
     assert (calls[0].status, calls[1].answer) == expected[way]
 
 
-@pytest.mark.parametrize("cancelled", [False, True], ids=["left", "cancelled first"])
+@pytest.mark.parametrize("killed", [False, True], ids=["left", "killed first"])
 def test_spend_that_queued_before_the_fix_begins_on_it_and_asks_nobody(
-    lab: Lab, cancelled: bool
+    lab: Lab, killed: bool
 ) -> None:
-    """RDD205: what is cancelled first and bought again is asked for."""
+    """RDD205: what is killed first and bought again is asked for."""
     asked = "POST /approvals"
     queued = "select id from sys_invocation where status = 'pending'"
 
@@ -430,9 +430,9 @@ def test_spend_that_queued_before_the_fix_begins_on_it_and_asks_nobody(
         carl = asyncio.create_task(in_proof.call("Purchases/buy", 800))
         await in_proof.until_row(queued)
         await in_proof.deploy("do")
-        if cancelled:
+        if killed:
             (row,) = await in_proof.query(queued)
-            await in_proof.admin("PATCH", f"/invocations/{row['id']}/cancel")
+            await in_proof.admin("PATCH", f"/invocations/{row['id']}/kill")
             await carl
             carl = asyncio.create_task(in_proof.call("Purchases/buy", 800))
             await in_proof.until_effect(asked, times=2)
@@ -441,12 +441,62 @@ def test_spend_that_queued_before_the_fix_begins_on_it_and_asks_nobody(
         await asyncio.gather(ann, carl)
 
     trace = run(lab, "awakeable-in-exclusive-handler", prove).trace
-    assert [call.status for call in trace.calls] == [200, *([409, 403] if cancelled else [200])]
-    assert trace.effect_counts() == {asked: 2 if cancelled else 1}
-    assert [state.value for state in trace.state] == [900 if cancelled else 1700]
+    assert [call.status for call in trace.calls] == [200, *([409, 403] if killed else [200])]
+    assert trace.effect_counts() == {asked: 2 if killed else 1}
+    assert [state.value for state in trace.state] == [900 if killed else 1700]
 
 
-def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("status", "way"),
+    [
+        (status, way)
+        for status in ("backing-off", "paused")
+        for way in ("resume", "cancel", "kill first")
+    ],
+)
+def test_spend_that_failed_before_it_asked_asks_nobody_on_the_fixed_code(
+    lab: Lab, tmp_path: Path, status: str, way: str
+) -> None:
+    """RDD205: nor does it heed a cancel there, as it waits for nothing; what is killed first is gone."""
+    policy = {
+        "backing-off": "initial_interval=datetime.timedelta(hours=1)",
+        "paused": 'max_attempts=1, on_max_attempts="pause"',
+    }[status]
+    rule, spend = "state/awakeable-in-exclusive-handler", "Budgets/sales/spend"
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        (
+            "@budgets.handler()",
+            f"@budgets.handler(invocation_retry_policy=restate.InvocationRetryPolicy({policy}))",
+        ),
+        ("import os", "import datetime\nimport os"),
+        ("    if euros", '    httpx.get(f"{API_URL}/team").raise_for_status()\n    if euros'),
+    )
+    changed(tmp_path, f"{rule}/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /team", times=1)
+        await in_proof.call("Purchases/buy/send", 900)
+        await until_status(in_proof, spend, status)
+        if way == "kill first":
+            assert await in_proof.operate("kill", spend) == 200
+        await in_proof.deploy("do")
+        if way == "cancel":
+            assert await in_proof.operate("cancel", spend) == 202
+        if way == "resume" or (way, status) == ("cancel", "backing-off"):
+            assert await in_proof.operate("resume", spend) == 200
+        await in_proof.until_all_completed()
+
+    trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace
+    assert trace.effect_counts() == {}, "nobody was asked"
+    assert [state.value for state in trace.state] == ([] if way == "kill first" else [900])
+
+
+@pytest.mark.parametrize("way", ["left", "killed"])
+def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(
+    lab: Lab, way: str
+) -> None:
     """RDD205: nor does one that is called at the ingress."""
     spend = "Budgets/sales/spend"
 
@@ -461,6 +511,8 @@ def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(lab: La
             "scheduled",
             "pending",
         }  # on a slow machine the delay may be over
+        if way == "killed":
+            await in_proof.admin("PATCH", f"/invocations/{sent['invocationId']}/kill")
         await in_proof.deploy("do")
         await in_proof.resolve_awakeable(in_proof.outside.ledger[0].body["reply_to"], "yes")
         await ann
@@ -469,7 +521,7 @@ def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(lab: La
 
     trace = run(lab, "awakeable-in-exclusive-handler", prove).trace
     assert trace.effect_counts() == {"POST /approvals": 1}
-    assert [state.value for state in trace.state] == [2400]
+    assert [state.value for state in trace.state] == [2400 if way == "left" else 1600]
 
 
 @pytest.mark.parametrize("way", ["cancel", "yes"])
