@@ -637,6 +637,19 @@ def test_json_brings_these_back_as_they_were(value: Any) -> None:
     assert type(again) is type(value)
 
 
+@dataclasses.dataclass
+class Plain:
+    row: int
+
+
+def test_a_dataclass_is_neither_written_nor_read_without_dacite() -> None:
+    """RDD209, RDD801."""
+    serde = DefaultSerde(Plain)
+    for use in (lambda: serde.serialize(Plain(1)), lambda: serde.deserialize(b'{"row": 1}')):
+        with pytest.raises(RuntimeError, match=r"restate-sdk\[serde\]"):
+            use()
+
+
 class Shade(StrEnum):
     RED = "red"
 
