@@ -1433,8 +1433,9 @@ def test_a_service_that_takes_over_repeats_what_came_after_a_write(
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
 
 
-def test_what_was_taken_over_is_not_found_any_more(lab: Lab, tmp_path: Path) -> None:
-    """RDD201: the query leads to a kill, and it waits for the object."""
+@pytest.mark.parametrize("status", ["running", "backing-off"])
+def test_what_was_taken_over_is_not_found_any_more(lab: Lab, tmp_path: Path, status: str) -> None:
+    """RDD201: the query leads to a kill, and it waits for the object, or for something else."""
     target, (query,) = "SignIns/check", queries("RDD201")
     imports = """import os
 
@@ -1443,23 +1444,38 @@ import restate
 
 
 def ask_user() -> str:
-    return httpx.put(os.environ["API_URL"] + "/asked", timeout=30).text
+    asked = httpx.put(os.environ["API_URL"] + "/asked", timeout=30)
+    return asked.raise_for_status().text
 """
     asks = '    await ctx.run_typed("ask", ask_user)\n    last ='
     changed(tmp_path, "state/state-in-a-service/dont")
-    slow = moved().replace("import restate\n", imports, 1).replace("    last =", asks, 1)
+    step = '    await ctx.run_typed("ask", ask_user)\n' if status == "backing-off" else ""
+    slow = moved(step).replace("import restate\n", imports, 1).replace("    last =", asks, 1)
+    if status == "backing-off":
+        policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+        served = 'restate.Service("SignIns"'
+        slow = slow.replace(f"{served})", f"{served}, invocation_retry_policy={policy})")
+        slow = slow.replace("import os\n", "import os\nfrom datetime import timedelta\n", 1)
     (tmp_path / "moved.py").write_text(slow)
 
     async def prove(in_proof: LabInProof) -> None:
-        asked = in_proof.outside.hold("PUT /asked", at_most=20.0)
+        if status == "backing-off":
+            in_proof.outside.fail("PUT /asked", times=1)
+        else:
+            asked = in_proof.outside.hold("PUT /asked", at_most=20.0)
         await in_proof.call(target, "phone")
         await until_status(in_proof, target, "paused")
         assert len(await in_proof.query(query)) == 1
         await in_proof.deploy("moved")
         assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_effect("PUT /asked")
+        if status == "backing-off":
+            await until_status(in_proof, target, status)
         assert await in_proof.query(query) == []
-        asked.set()
+        if status == "backing-off":
+            assert await in_proof.operate("resume", target) == 200
+        else:
+            asked.set()
         await in_proof.until_all_completed()
 
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
