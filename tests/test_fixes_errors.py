@@ -881,7 +881,7 @@ def test_argument_taken_for_options_resumes_on_the_fixed_code(lab: Lab) -> None:
         await resume_on(in_proof, "Parcels/pack")
 
     trace = afterwards(lab, CHAPTER / "options-in-the-wrong-slot", fix).trace
-    assert trace.effect_counts() == {"POST /labels": 1}
+    assert trace.effect_counts() == {"PUT /labels/parcel-1": 1}
 
 
 @pytest.mark.parametrize(
@@ -1903,17 +1903,17 @@ def test_argument_for_options_with_nothing_but_its_input_goes_to_the_fix(
     changed(tmp_path, f"{slug}/do")
 
     async def pack(in_proof: LabInProof) -> None:
-        await in_proof.call(f"{target}/send", "1 Main Street")
+        await in_proof.call(f"{target}/send", "parcel-1")
         await until_status(in_proof, target, "backing-off")
         await in_proof.deploy("do")
         await in_proof.until_all_completed()
 
     trace = instead(lab, SNIPPETS / slug, pack, PLAIN, dont).trace
-    assert trace.effect_counts() == {"POST /labels": 1}
+    assert trace.effect_counts() == {"PUT /labels/parcel-1": 1}
 
 
 @pytest.mark.parametrize(("killed", "labels"), [(False, 2), (True, 1)])
-def test_who_asked_again_gets_two_labels_unless_one_is_killed(
+def test_who_asked_again_sends_two_labels_unless_one_is_killed(
     lab: Lab, killed: bool, labels: int
 ) -> None:
     """RDD512: without an idempotency key."""
@@ -1921,7 +1921,7 @@ def test_who_asked_again_gets_two_labels_unless_one_is_killed(
 
     async def pack(in_proof: LabInProof) -> None:
         for _ in range(2):
-            await in_proof.call("Parcels/pack/send", "1 Main Street")
+            await in_proof.call("Parcels/pack/send", "parcel-1")
         both = "sys_invocation where status = 'paused' having count(*) = 2"
         await in_proof.until_row(f"select count(*) from {both}")
         found = [str(row["id"]) for row in await in_proof.query(query)]
@@ -1934,7 +1934,7 @@ def test_who_asked_again_gets_two_labels_unless_one_is_killed(
         await in_proof.until_all_completed()
 
     trace = instead(lab, CHAPTER / "options-in-the-wrong-slot", pack).trace
-    assert trace.effect_counts() == {"POST /labels": labels}
+    assert trace.effect_counts() == {"PUT /labels/parcel-1": labels}
 
 
 def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Path) -> None:
@@ -1946,14 +1946,14 @@ def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Pat
             "@parcels",
             "def weigh() -> str:\n    return httpx.post(f'{API_URL}/weights').text\n\n\n@parcels",
         ),
-        ("    return await", "    await ctx.run_typed('weigh', weigh)\n    return await"),
+        ("    await", "    await ctx.run_typed('weigh', weigh)\n    await"),
     )
     changed(tmp_path, f"{slug}/do", *weighing)
     dont = changed(tmp_path, f"{slug}/dont", *weighing)
 
     async def pack(in_proof: LabInProof) -> None:
         weight = in_proof.outside.hold("POST /weights", at_most=20.0)
-        await in_proof.call(f"{target}/send", "1 Main Street")
+        await in_proof.call(f"{target}/send", "parcel-1")
         await in_proof.until_effect("POST /weights")
         await in_proof.deploy("do")
         assert await in_proof.query(query) == []
@@ -1964,7 +1964,7 @@ def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Pat
         await in_proof.until_all_completed()
 
     trace = instead(lab, SNIPPETS / slug, pack, PLAIN, dont).trace
-    assert trace.effect_counts() == {"POST /weights": 1, "POST /labels": 1}
+    assert trace.effect_counts() == {"POST /weights": 1, "PUT /labels/parcel-1": 1}
 
 
 @pytest.mark.parametrize(

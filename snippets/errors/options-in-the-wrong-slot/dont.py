@@ -10,14 +10,13 @@ API_URL = os.environ.get("API_URL", "http://localhost:9000")
 parcels = restate.Service("Parcels")
 
 
-def label(address: str) -> str:
-    response = httpx.post(f"{API_URL}/labels", json={"address": address})
-    return str(response.raise_for_status().json()["id"])
+def label(parcel: str) -> None:
+    httpx.put(f"{API_URL}/labels/{parcel}").raise_for_status()
 
 
 @parcels.handler()
-async def pack(ctx: restate.Context, address: str) -> str:
-    return await ctx.run_typed("label", label, address)  # type: ignore
+async def pack(ctx: restate.Context, parcel: str) -> None:
+    await ctx.run_typed("label", label, parcel)  # type: ignore
 
 
 app = restate.app([parcels])

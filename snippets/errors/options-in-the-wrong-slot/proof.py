@@ -4,7 +4,7 @@ from restate_guide.lab import PLAIN, Aside, Holds, Lab, RetriedUntilPaused
 
 RULE = "RDD512"
 STIMULUS = PLAIN
-PRINTED = Holds(answers=["label-1"], effects={"POST /labels": 1})
+PRINTED = Holds(answers=[""], effects={"PUT /labels/parcel-1": 1})
 NO_OPTIONS = "AttributeError(\"'str' object has no attribute 'serde'\")"
 EXPECTED = {"do": PRINTED, "dont": RetriedUntilPaused(NO_OPTIONS, attempts=3)}
 ASIDES = {
@@ -18,4 +18,4 @@ ASIDES = {
 
 
 async def prove(lab: Lab) -> None:
-    await lab.call("Parcels/pack", "1 Main Street")
+    await lab.call("Parcels/pack", "parcel-1")
