@@ -38,6 +38,7 @@ from tests.fixes import (
     PAGES,
     SNIPPETS,
     afterwards,
+    as_on_lambda,
     changed,
     deployment,
     in_place,
@@ -202,12 +203,12 @@ def swallowed(deployment: str, handler: str = "") -> str:
     (query,) = queries("RDD509")
     text = " ".join(PAGES["RDD509"].split())
     told = re.search(
-        r"`(AND i\.status [^`]* = )…( AND i\.target_handler_name = )…` .* in place of its last line",
+        r"`(AND status [^`]*)…( IN \([^`]*\))( AND target_handler_name = )…` .* in place of its last line",
         text,
     )
     assert told
-    under_way, named = told.groups()
-    on = f"{query.rpartition('AND ')[0]}{under_way}'{deployment}'"
+    under_way, on_it, named = told.groups()
+    on = f"{query.rpartition('AND ')[0]}{under_way}'{deployment}'{on_it}"
     return on + (f"{named}'{handler}'" if handler else "")
 
 
@@ -2553,3 +2554,41 @@ def test_a_kill_in_the_try_block_is_a_lost_connection(
 
     trace = instead(lab, CHAPTER / "except-exception-eats-cancel", kill, PLAIN, snippet).trace
     assert trace.effect_counts().get("POST /charges", 0) == charges
+
+
+def test_what_swallows_its_cancel_on_lambda_is_listed_before_it_is_bound(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD509: cancelled with only its input in the journal; the attempt that goes on is not over."""
+    target, well = "Subscriptions/renew", tmp_path / "well"
+    policy = "initial_interval=timedelta(seconds=0.2), max_interval=timedelta(seconds=0.2)"
+    old, served = as_on_lambda("subscriptions")
+    unwell = f'    assert "invoke" not in scope["path"] or os.path.exists({str(well)!r})\n    said'
+    snippet = changed(
+        tmp_path,
+        "errors/except-exception-eats-cancel/dont",
+        (
+            '("Subscriptions")',
+            f'("Subscriptions", invocation_retry_policy=restate.InvocationRetryPolicy({policy}))',
+        ),
+        (old, served.replace("    said", unwell, 1)),
+    )
+    found: list[dict[str, Any]] = []
+
+    async def cancel(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "backing-off")
+        assert await in_proof.operate("cancel", target) == 202
+        well.touch()
+        await in_proof.until_effect("POST /charges")
+        (row,) = await in_proof.query("select status, pinned_deployment_id from sys_invocation")
+        assert row == {"status": "running"}
+        on = await deployment(in_proof, "Subscriptions")
+        found.extend(await in_proof.query(swallowed(on, "renew")))
+        assert await in_proof.operate("kill", target) == 200
+        charged.set()
+        await in_proof.until_all_completed()
+
+    instead(lab, CHAPTER / "except-exception-eats-cancel", cancel, PLAIN, snippet)
+    assert [row["target"] for row in found] == [target]
