@@ -70,7 +70,10 @@ def test_what_a_final_answer_paused_ends_on_the_fixed_code(lab: Lab) -> None:
 
 
 def test_what_has_failed_is_started_again_on_the_fixed_code(lab: Lab, tmp_path: Path) -> None:
-    """RDD502: of a call and its caller only the caller; its old key gives the old failure."""
+    """RDD502: of a call and its caller only the caller; its old key gives the old failure.
+
+    The page's query goes on listing both.
+    """
     app, target = "app = restate.app([quotes])", "Quotes/offer"
     caller = f"""@quotes.handler()
 async def offer(ctx: restate.Context, currency: str) -> float:
@@ -95,6 +98,8 @@ async def offer(ctx: restate.Context, currency: str) -> float:
         await in_proof.deploy("do")
         await in_proof.admin("PATCH", f"/invocations/{failed[target]}/restart-as-new")
         await in_proof.until_all_completed()
+        still = await in_proof.query(queries("RDD502")[0])
+        assert {row["id"] for row in still} == {row["id"] for row in found}
         await in_proof.call(target, "usd", idempotency_key="first")
         rows = await in_proof.query("select target, completion_result from sys_invocation")
         ended.extend((row["target"], row["completion_result"]) for row in rows)
@@ -154,16 +159,18 @@ def test_currency_that_is_unknown_is_asked_for_once(lab: Lab, variant: str) -> N
     assert trace.calls[0].status == 404
 
 
-@pytest.mark.parametrize(("status", "found"), [(503, 1), (429, 1), (404, 0)])
+@pytest.mark.parametrize(("status", "found"), [(503, 1), (429, 1), (408, 1), (404, 0)])
 def test_quotes_that_should_have_been_asked_for_again_are_found(
     lab: Lab, status: int, found: int
 ) -> None:
-    """RDD502: a currency that the bank doesn't know is none of them."""
+    """RDD502: a currency that the bank doesn't know is none of them; no journal, no new start."""
 
     async def refused(in_proof: LabInProof) -> None:
         in_proof.outside.fail("GET /rates/usd", times=1, status=status)
         await in_proof.call("Quotes/price", "usd")
         assert len(await in_proof.query(queries("RDD502")[0])) == found
+        assert await in_proof.operate("purge-journal", "Quotes/price") == 200
+        assert await in_proof.operate("restart-as-new", "Quotes/price") == 410
 
     instead(lab, CHAPTER / "transient-made-terminal", refused)
 
