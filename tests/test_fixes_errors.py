@@ -2219,6 +2219,23 @@ def test_late_binding_is_fixed_at_a_new_url(
     assert sorted(row["id"] for row in trace.rows["reserved"]) == left
 
 
+def test_meal_whose_courier_is_asked_is_refunded_when_it_is_killed(lab: Lab) -> None:
+    """RDD507: the courier comes as well."""
+    courier, refund = "POST /couriers", "POST /refunds"
+
+    async def kill(in_proof: LabInProof) -> None:
+        asked = in_proof.outside.hold(courier, at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Meals/buy", "order-1"))
+        await in_proof.until_effect(courier)
+        assert await in_proof.operate("kill", "Meals/buy") == 200
+        assert (await buying)["message"] == "killed"
+        await in_proof.until_effect(refund)
+        asked.set()
+
+    trace = instead(lab, CHAPTER / "bare-except", kill, PLAIN).trace
+    assert trace.effect_counts() == {"POST /charges": 1, courier: 1, refund: 1}
+
+
 @pytest.mark.parametrize("pauses", [False, True])
 def test_meal_whose_courier_is_asked_is_refunded_when_it_is_paused(lab: Lab, pauses: bool) -> None:
     """RDD507: the courier comes, and the next attempt tells so on the fixed code."""
