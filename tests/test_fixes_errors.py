@@ -2219,6 +2219,31 @@ def test_late_binding_is_fixed_at_a_new_url(
     assert sorted(row["id"] for row in trace.rows["reserved"]) == left
 
 
+@pytest.mark.parametrize("action", ["kill", "cancel"])
+def test_a_loop_that_is_running_is_not_stopped(lab: Lab, action: str) -> None:
+    """RDD514."""
+    debit, target, over = (
+        "POST /debits",
+        "Members/collect",
+        {"kill": "failure", "cancel": "success"},
+    )
+
+    async def end(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[debit] = {"status": "returned"}
+        first = in_proof.outside.hold(debit, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(debit)
+        assert await in_proof.operate(action, target) in (200, 202)
+        await in_proof.until_all_completed()
+        (row,) = await in_proof.query("select completion_result from sys_invocation")
+        assert row["completion_result"] == over[action]
+        first.set()
+        await in_proof.until_effect(debit, times=3)
+
+    trace = instead(lab, CHAPTER / "retry-loop-by-hand", end, PLAIN).trace
+    assert trace.effect_counts() == {debit: 3}
+
+
 def test_meal_whose_courier_is_asked_is_refunded_when_it_is_killed(lab: Lab) -> None:
     """RDD507: the courier comes as well."""
     courier, refund = "POST /couriers", "POST /refunds"
