@@ -1724,7 +1724,7 @@ def test_whom_the_query_for_hidden_errors_lists(
 
 
 def test_cancel_while_the_room_is_taken_leaves_it_taken(lab: Lab, tmp_path: Path) -> None:
-    """RDD503: released first; then the room is taken."""
+    """RDD503: released first; then the room is taken, and the query doesn't find it."""
     act = "def reserve(booking: str, guest: str) -> None:\n"
     slow = (act, f'{act}    httpx.get(f"{{API_URL}}/hotels/1", timeout=30)\n')
     snippet = changed(tmp_path, "errors/no-compensation/do", slow)
@@ -1737,6 +1737,7 @@ def test_cancel_while_the_room_is_taken_leaves_it_taken(lab: Lab, tmp_path: Path
         await in_proof.until_all_completed()
         released = "select id from sys_journal where name = 'release'"
         assert await in_proof.query(released)
+        assert await in_proof.query(queries("RDD503")[0]) == []
         asked.set()
         await booking
         await in_proof.until_still(0.5)
