@@ -342,7 +342,54 @@ async def step(ctx: restate.Context) -> None:
     await ctx.run_typed("fail", lambda: 1 // 0)
 
 
-app = restate.app([orders, brief])
+@orders.handler()
+async def quote(ctx: restate.Context) -> None:
+    raise ValueError("RT0001, RT0010 or RT0017?")
+
+
+@orders.handler()
+async def late(ctx: restate.Context) -> None:
+    await ctx.run_typed("note", lambda: "noted")
+    raise ValueError("a mistake")
+
+
+@orders.handler()
+async def stateful(ctx: restate.ObjectContext) -> None:
+    await ctx.get("paid")
+
+
+@orders.handler()
+async def race(ctx: restate.Context) -> None:
+    charging = ctx.run_typed("charge", charge)
+    await restate.select(charged=charging, noted=ctx.run_typed("note", lambda: "noted"))
+
+
+@orders.handler()
+async def saga(ctx: restate.Context) -> None:
+    await ctx.run_typed("undo one", lambda: "undone")
+    await ctx.run_typed("undo another", charge)
+    raise restate.TerminalError("undone")
+
+
+strict = restate.Service(
+    "Strict",
+    invocation_retry_policy=restate.InvocationRetryPolicy(max_attempts=1, on_max_attempts="kill"),
+)
+turns: list[int] = []
+
+
+@strict.handler()
+async def turn(ctx: restate.Context) -> None:
+    turns.append(1)
+    await ctx.run_typed(f"turn {len(turns)}", lambda: "taken")
+
+
+@orders.handler()
+async def delegate(ctx: restate.Context) -> None:
+    await ctx.service_call(turn, arg=None)
+
+
+app = restate.app([orders, brief, strict])
 """
 
 
@@ -540,3 +587,20 @@ def test_an_exception_that_speaks_of_the_code_is_no_mismatch(lab: Lab, tmp_path:
             assert not await in_proof.query(query)
 
     instead(lab, BOOK.find("RDD104").rule.folder, prove, PLAIN, snippet)
+
+
+def test_what_only_quotes_a_code_is_not_found(lab: Lab, tmp_path: Path) -> None:
+    """It stands in an exception's text; the invocation has another code."""
+    target = "Orders/quote"
+    found: dict[str, bool] = {}
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send")
+        await until_status(in_proof, target, "paused")
+        for page in ("rt0001", "rt0007", "rt0010", "rt0017", "precondition"):
+            (query,) = queries(page)
+            found[page] = bool(await in_proof.query(query))
+        assert await in_proof.operate("kill", target) == 200
+
+    run(lab, served(tmp_path), prove)
+    assert [page for page, listed in found.items() if listed] == ["rt0007"]
