@@ -604,3 +604,19 @@ def test_what_only_quotes_a_code_is_not_found(lab: Lab, tmp_path: Path) -> None:
 
     run(lab, served(tmp_path), prove)
     assert [page for page, listed in found.items() if listed] == ["rt0007"]
+
+
+@pytest.mark.server
+def test_what_a_mismatch_killed_at_once_is_found_without_an_event(lab: Lab, tmp_path: Path) -> None:
+    """HTTP 570: with its caller, which failed with it."""
+    (query,) = queries("570")
+    found: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Orders/delegate")
+        assert not await in_proof.query("select id from sys_journal_events")
+        found.extend(row["target"] for row in await in_proof.query(query))
+
+    trace = run(lab, served(tmp_path), prove, REPLAY_EVERY_AWAIT).trace
+    assert [call.status for call in trace.calls] == [570]
+    assert found == ["Orders/delegate", "Strict/turn"]
