@@ -620,3 +620,25 @@ def test_what_a_mismatch_killed_at_once_is_found_without_an_event(lab: Lab, tmp_
     trace = run(lab, served(tmp_path), prove, REPLAY_EVERY_AWAIT).trace
     assert [call.status for call in trace.calls] == [570]
     assert found == ["Orders/delegate", "Strict/turn"]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("handler", "found"), [("race", True), ("pay", False)])
+def test_a_step_without_a_result_may_have_acted(
+    lab: Lab, tmp_path: Path, handler: str, found: bool
+) -> None:
+    """Effect missing: one that lost a race is found, one that was killed at work is not."""
+    (query,) = queries("effect-missing")
+    target = f"Orders/{handler}"
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        calling = asyncio.create_task(in_proof.call(target))
+        await in_proof.until_effect("POST /charges")
+        if handler == "pay":
+            assert await in_proof.operate("kill", target) == 200
+        await calling
+        assert bool(await in_proof.query(query)) == found
+        charged.set()
+
+    assert run(lab, served(tmp_path), prove).trace.effect_counts() == {"POST /charges": 1}
