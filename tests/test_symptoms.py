@@ -642,3 +642,30 @@ def test_a_step_without_a_result_may_have_acted(
         charged.set()
 
     assert run(lab, served(tmp_path), prove).trace.effect_counts() == {"POST /charges": 1}
+
+
+@pytest.mark.server
+def test_what_is_half_undone_is_not_found_and_what_was_undone_is_once_its_journal_is_gone(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Not compensated."""
+    (query,) = queries("not-compensated")
+    target = "Orders/saga"
+
+    async def prove(in_proof: LabInProof) -> None:
+        charged = in_proof.outside.hold("POST /charges", at_most=20.0)
+        undoing = asyncio.create_task(in_proof.call(target))
+        await in_proof.until_effect("POST /charges")
+        assert await in_proof.operate("kill", target) == 200
+        await undoing
+        charged.set()
+        assert not await in_proof.query(query)
+        assert await in_proof.operate("purge", target) == 200
+        await in_proof.until_no_row("select id from sys_invocation")
+        await in_proof.call(target)
+        assert not await in_proof.query(query)
+        assert await in_proof.operate("purge-journal", target) == 200
+        await in_proof.until_no_row("select id from sys_journal")
+        assert [row["target"] for row in await in_proof.query(query)] == [target]
+
+    run(lab, served(tmp_path), prove)
