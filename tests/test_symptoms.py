@@ -669,3 +669,31 @@ def test_what_is_half_undone_is_not_found_and_what_was_undone_is_once_its_journa
         assert [row["target"] for row in await in_proof.query(query)] == [target]
 
     run(lab, served(tmp_path), prove)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("handler", "ends"), [("fail", "completed"), ("stateful", "completed"), ("late", "paused")]
+)
+def test_a_plain_resume_takes_what_has_only_its_input_to_the_new_code(
+    lab: Lab, tmp_path: Path, handler: str, ends: str
+) -> None:
+    """Retried until paused, Precondition failed: what has done a step fails on the old code again."""
+    target = f"Orders/{handler}"
+    mended = re.sub(r"    (raise ValueError|await ctx\.get).*", "    return None", SERVED)
+    (tmp_path / "mended.py").write_text(mended)
+    again = "select count(*) from sys_journal_events where event_type = 'Paused'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("mended")
+        assert await in_proof.operate("resume", target) == 200
+        if ends == "paused":
+            await in_proof.until_row(f"{again} having count(*) > 1")
+        await until_status(in_proof, target, ends)
+        if ends == "paused":
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+            await until_status(in_proof, target, "completed")
+
+    run(lab, served(tmp_path), prove)
