@@ -306,6 +306,12 @@ async def settle(ctx: restate.Context) -> None:
     await ctx.run_typed("charge", charge)
 
 
+@brief.handler()
+async def hasty(ctx: restate.Context) -> None:
+    charge()
+    await ctx.sleep(timedelta(hours=1))
+
+
 @orders.handler()
 async def wait(ctx: restate.Context) -> None:
     await ctx.run_typed("note", lambda: "noted")
@@ -695,5 +701,27 @@ def test_a_plain_resume_takes_what_has_only_its_input_to_the_new_code(
         if ends == "paused":
             assert await in_proof.operate("resume", target, deployment="latest") == 200
             await until_status(in_proof, target, "completed")
+
+    run(lab, served(tmp_path), prove)
+
+
+@pytest.mark.server
+def test_what_was_paused_by_hand_is_a_suspect(lab: Lab, tmp_path: Path) -> None:
+    """Effect repeated: it is replayed when it is resumed, and no attempt has failed."""
+    suspects, _ = queries("effect-repeated")
+    target = "Brief/hasty"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send")
+        await in_proof.until_effect("POST /charges")
+        assert not await in_proof.query(suspects)
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_effect("POST /charges", times=2)
+        events = await in_proof.query("select event_type from sys_journal_events")
+        assert events == [{"event_type": "Paused"}]
+        assert [row["target"] for row in await in_proof.query(suspects)] == [target]
+        assert await in_proof.operate("kill", target) == 200
 
     run(lab, served(tmp_path), prove)
