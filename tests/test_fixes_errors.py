@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from restate_guide.catalogue import ROOT
 from restate_guide.lab import (
     LATE_REPLAY,
     PLAIN,
@@ -846,6 +847,38 @@ def test_what_was_raised_without_from_ends_on_the_fixed_code(lab: Lab) -> None:
     attempts = next(i.attempts for i in trace.invocations if i.target == target)
     assert [a.ends for a in attempts] == ["error"] * (len(attempts) - 1) + ["output"]
     assert len(attempts) > 4, "the resumed one was tried with the cancel in its journal"
+
+
+def test_what_backs_off_without_from_is_paused_before_it_is_resumed(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD510: the fixed code ends it with the answer of the hotel."""
+    target, slug = "Trips/plan", "errors/raise-without-from"
+    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    changed(tmp_path, f"{slug}/do")
+    snippet = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('("Trips")', f'("Trips", invocation_retry_policy={policy})'),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /rooms/ann", times=1, status=409)
+        await in_proof.call(f"{target}/send", "ann")
+        await until_status(in_proof, target, "backing-off")
+        assert len(await in_proof.query(queries("RDD510")[0])) == 1
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        assert await in_proof.operate("pause", target) in (200, 202)
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        sql = f"select completion_failure from sys_invocation where target = '{target}'"
+        (ended,) = await in_proof.query(sql)
+        assert ended["completion_failure"] == "[409] the hotel is full"
+
+    instead(lab, CHAPTER / "raise-without-from", prove, PLAIN, snippet)
 
 
 def test_step_without_a_limit_is_resumed_on_the_fixed_code(lab: Lab) -> None:
@@ -1704,7 +1737,13 @@ def test_who_met_a_cancel_is_listed_if_it_met_it_at_a_call(
 def test_whom_the_query_for_hidden_errors_lists(
     lab: Lab, tmp_path: Path, handler: str, found: int
 ) -> None:
-    """RDD510: who has dealt with the error; and not who raised the TerminalError itself."""
+    """RDD510: who has dealt with the error; and not who raised the TerminalError itself.
+
+    The page that it links shows the last error of either.
+    """
+    (link,) = re.findall(r"\[the last error\]\(../../(.*?)\)", PAGES["RDD510"])
+    linked = (ROOT / "docs" / link).read_text()
+    error = "ZeroDivisionError" if found else "TripNotBooked"
     call = "        return await ctx.service_call(book, guest)\n"
     own = '        raise restate.TerminalError("no")\n'
     snippet = changed(
@@ -1719,6 +1758,13 @@ def test_whom_the_query_for_hidden_errors_lists(
         await in_proof.call("Trips/plan/send", "ann")
         await until_status(in_proof, "Trips/plan", "paused")
         assert len(await in_proof.query(queries("RDD510")[0])) == found
+        (errors,) = (
+            sql for sql in re.findall(r"^```sql\n(.*?)^```", linked, re.M | re.S) if "event" in sql
+        )
+        (last,) = {
+            row["target"] for row in await in_proof.query(errors) if error in row["event_json"]
+        }
+        assert last == "Trips/plan"
 
     instead(lab, CHAPTER / "raise-without-from", plan, PLAIN, snippet)
 

@@ -1,4 +1,4 @@
-"""Books a trip; that the hotel is full is passed on as the trip's own error."""
+"""Books a trip; that the hotel is full is passed on with the trip's own error."""
 
 import os
 
