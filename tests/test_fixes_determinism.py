@@ -1416,6 +1416,32 @@ def test_a_charge_of_nothing_may_be_what_the_bank_has(lab: Lab) -> None:
     assert made == [4200, 0]  # the first is refused
 
 
+def test_who_tries_again_while_the_query_is_asked_is_missed_by_it(lab: Lab) -> None:
+    """RDD113: it is charged nothing, so the books are looked through at the end."""
+    (query,) = queries("RDD113")
+    charge = "POST /charges"
+    made: list[int] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 4200}
+        in_proof.outside.fail(charge, times=1)
+        refused = in_proof.outside.hold(charge, at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Checkout/pay", "tea"))
+        await in_proof.until_effect(charge)
+        charged = in_proof.outside.hold(charge, at_most=20.0)
+        refused.set()
+        await in_proof.until_effect(charge, times=2)
+        assert await in_proof.query(query) == []
+        charged.set()
+        assert await paying == 0
+        assert await in_proof.query(query) == []
+        sent = [each for each in in_proof.outside.ledger if each.effect == charge]
+        made.extend(each.body["cents"] for each in sent)
+
+    instead(lab, CHAPTER / "closure-written-in-run", prove, PLAIN)
+    assert made == [4200, 0]  # the first is refused
+
+
 @pytest.mark.parametrize(
     ("begun", "written", "read"),
     [
