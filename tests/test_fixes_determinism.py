@@ -2553,11 +2553,16 @@ def test_what_is_moved_to_the_new_code_asks_and_mails_once(
     assert trace.invocations[0].attempts[-1].file == "do.py"
 
 
-def test_restart_for_the_fix_repeats_the_mail_that_it_cuts_off(lab: Lab) -> None:
-    """RDD115: the next worker has the fixed code, and doesn't ask again."""
+@pytest.mark.parametrize(
+    ("cuts_off", "asked", "mailed"), [("POST /completions", 2, 1), ("POST /emails", 1, 2)]
+)
+def test_restart_for_the_fix_repeats_what_it_cuts_off(
+    lab: Lab, cuts_off: str, asked: int, mailed: int
+) -> None:
+    """RDD115: the next worker has the fixed code, and asks again only if the answer got lost."""
     rule = CHAPTER / "work-before-its-step"
-    trace = in_place(lab, rule, crash_after_effect("POST /emails")).trace
-    assert trace.effect_counts() == {"POST /completions": 1, "POST /emails": 2}
+    trace = in_place(lab, rule, crash_after_effect(cuts_off)).trace
+    assert trace.effect_counts() == {"POST /completions": asked, "POST /emails": mailed}
 
 
 @pytest.mark.parametrize("paused", [False, True])
