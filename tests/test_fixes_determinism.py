@@ -1734,6 +1734,27 @@ def test_order_under_a_key_that_is_used_again_is_not_charged(lab: Lab) -> None:
     ]
 
 
+def test_key_that_the_bank_has_forgotten_is_charged_again(lab: Lab) -> None:
+    """RDD102: the worker dies after the charge, and the next attempt comes too late."""
+    rule = CHAPTER / "run-action-not-idempotent"
+
+    async def prove(in_proof: LabInProof) -> None:
+        bank = in_proof.outside
+        receive = bank.on_received
+
+        async def forget(received: Received) -> None:
+            bank._created.clear()
+            await receive(received)
+
+        bank.on_received = forget
+        assert await in_proof.call("Checkout/pay", "order-1") == "charge-2"
+
+    trace = instead(lab, rule, prove, snippet=rule / "do.py").trace
+    first, second = trace.effects
+    assert first.idempotency_key == second.idempotency_key
+    assert trace.effect_counts() == {"POST /charges": 2}
+
+
 def test_value_that_is_written_again_overwrites_another_one(lab: Lab, tmp_path: Path) -> None:
     """RDD102: the worker dies after the first write, and someone else writes before the second one."""
     snippet = changed(
