@@ -579,6 +579,16 @@ LOOPING = f"""    async for first in restate.as_completed(red, blue):
 """RDD408: what its page advises where one of the calls may fail."""
 AROUND = f"    if True:\n        try:\n        {RACING}        {CANCELLING}"
 """RDD408: what it advises against."""
+WAITING = '    ride = {"company": company, "driver": await driver}\n'
+UNDOING = (
+    WAITING,
+    f"""    try:
+    {WAITING}    except restate.TerminalError:
+        await ctx.run_typed("undo", post, path=f"undone/{{company}}", body={{}})
+        await ctx.run_typed("tell", post, path="told", body={{}})
+        raise
+""",
+)
 
 
 @pytest.mark.parametrize("caught", [False, True])
@@ -614,16 +624,7 @@ def test_a_race_whose_first_to_end_has_failed(lab: Lab, tmp_path: Path, caught: 
 @pytest.mark.parametrize(("race", "told"), [(LOOPING, 2), (AROUND, 0)], ids=["loop", "except"])
 def test_a_race_whose_caller_is_cancelled(lab: Lab, tmp_path: Path, race: str, told: int) -> None:
     """RDD408: an `except` round the race cancels once more, which breaks off what the calls undo."""
-    waiting = '    ride = {"company": company, "driver": await driver}\n'
-    undoing = f"""    try:
-    {waiting}    except restate.TerminalError:
-        await ctx.run_typed("undo", post, path=f"undone/{{company}}", body={{}})
-        await ctx.run_typed("tell", post, path="told", body={{}})
-        raise
-"""
-    snippet = changed(
-        tmp_path, "concurrency/loser-keeps-running/do", (RACING, race), (waiting, undoing)
-    )
+    snippet = changed(tmp_path, "concurrency/loser-keeps-running/do", (RACING, race), UNDOING)
 
     async def prove(in_proof: LabInProof) -> None:
         begun = ("POST /undone/red", "POST /undone/blue")
@@ -641,6 +642,29 @@ def test_a_race_whose_caller_is_cancelled(lab: Lab, tmp_path: Path, race: str, t
 
     trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
     assert trace.effect_counts().get("POST /told", 0) == told
+
+
+def test_a_loser_that_undoes_after_its_cancel_is_not_listed(lab: Lab, tmp_path: Path) -> None:
+    """RDD408: its caller has ended; one more cancel would break it off."""
+    snippet = changed(tmp_path, "concurrency/loser-keeps-running/do", UNDOING)
+    found: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        undone = in_proof.outside.hold("POST /undone/blue", at_most=20.0)
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_row(BOTH_COMPANIES_ASKED)
+        asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
+        await in_proof.resolve_awakeable(asked["POST /offers/red"], "ann")
+        assert await call == "red: ride-1"
+        await in_proof.until_effect("POST /undone/blue")
+        await until_status(in_proof, "Travel/home", "completed")
+        found.extend(await in_proof.query(queries("RDD408")[0]))
+        undone.set()
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "loser-keeps-running", prove, PLAIN, snippet).trace
+    assert found == []
+    assert trace.effect_counts()["POST /told"] == 1
 
 
 def test_calls_go_on_where_the_retry_policy_kills_their_caller(lab: Lab, tmp_path: Path) -> None:
