@@ -1295,6 +1295,37 @@ def test_what_has_passed_a_failed_future_does_not_get_on_in_place(lab: Lab, tmp_
     assert outcome == JournalMismatch(command=3, was="run", now="handler return")
 
 
+def test_what_is_paused_past_a_failed_future_meets_a_mismatch_on_the_fix(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD407: the query lists it; resumed on the fix, it is paused again. Killed, it is over."""
+    rule, waiting = CHAPTER / "gather-returns-futures", "await restate.gather(flight, room)"
+    slug, target = "concurrency/gather-returns-futures", "Trips/plan"
+    paid = ('"paid": paid}', '"paid": paid, "booked": booked}')
+    snippet = changed(tmp_path, f"{slug}/unseen", (waiting, f"booked = {waiting}"), paid)
+    seen = snippet.read_text().replace(waiting, f"[(await e, e)[1] for e in {waiting}]")
+    (tmp_path / "fixed.py").write_text(seen)
+    sold_out = load(rule).asides["unseen"].prove
+    assert sold_out
+
+    async def plan(in_proof: LabInProof) -> None:
+        await sold_out(in_proof)
+        await until_status(in_proof, target, "paused")
+        assert [row["target"] for row in await in_proof.query(queries("RDD407")[0])] == [target]
+        await in_proof.deploy("fixed")
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_type = 'Paused' "
+            "and event_json like '%\"RT0016\"%'"
+        )
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("kill", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, rule, plan, PLAIN, snippet).trace
+    assert trace.effect_counts()["POST /charges"] == 1
+
+
 @pytest.mark.parametrize(
     "given", ['ctx.service_send(note, f"{booked[0]}")', 'ctx.set("note", f"{booked[0]}")']
 )
