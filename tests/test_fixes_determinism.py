@@ -1875,6 +1875,39 @@ def test_a_step_that_is_retried_is_a_replay(
     assert trace.effect_counts().get("POST /fines", 0) == fined
 
 
+@pytest.mark.parametrize(
+    ("length", "whole"),
+    [("2 * (time.time() - asked)", False), ("max(0, float(item) - time.time())", True)],
+    ids=["measured over a step", "until a point in time"],
+)
+def test_length_of_a_sleep_that_a_crash_comes_before(
+    lab: Lab, tmp_path: Path, length: str, whole: bool
+) -> None:
+    """RDD108: what is left until a point in time is reckoned anew; how long the step took is forgotten."""
+    sleeps = f"    await ctx.sleep(timedelta(seconds={length}))\n    await ctx.run_typed"
+    snippet = changed(
+        tmp_path,
+        "determinism/wall-clock/dont",
+        BACKS_OFF,
+        ("    if time.time() - asked > LIMIT:\n        await ctx.run_typed", sleeps),
+    )
+    ends: list[float] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        due = time.time() + 3
+        in_proof.outside.answers[f"GET /offers/{due}"] = {"offer": "4 pots"}
+        in_proof.outside.hold(f"GET /offers/{due}", at_most=1.0)
+        await in_proof.call("Orders/buy", str(due))
+        (sleep,) = await in_proof.query(
+            "select entry_json from sys_journal where entry_type = 'Command: Sleep'"
+        )
+        wakes = json.loads(sleep["entry_json"])["Command"]["Sleep"]["wake_up_time"]
+        ends.append(wakes / 1000 - due)
+
+    instead(lab, CHAPTER / "wall-clock", prove, snippet=snippet)
+    assert (-0.1 < ends[0] < 0.5) == whole, ends
+
+
 def test_query_leaves_what_another_service_asks_without_a_fine(lab: Lab, tmp_path: Path) -> None:
     """RDD108: its step has the same name, and takes as long."""
     other = ('("Orders")', '("Advice")')

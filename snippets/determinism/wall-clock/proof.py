@@ -35,12 +35,6 @@ ASIDES = {
         stimulus=LATE_REPLAY,
         outcome=JournalMismatch(command=2, was="run", now="handler return"),
     ),
-    "delay": Aside(
-        "The length of a sleep is not compared: the sleep of the first attempt counts.",
-        snippet="delay",
-        stimulus=LATE_REPLAY,
-        outcome=FINED,
-    ),
 }
 
 
