@@ -1260,6 +1260,54 @@ def test_what_has_mailed_on_the_old_timer_fits_no_code(lab: Lab) -> None:
     assert {failure.code for failure in trace.failures()} >= {"RT0016"}
 
 
+@pytest.mark.parametrize(("refused", "stimulus"), [(1, PLAIN), (0, crash_after_step("mail"))])
+def test_each_replay_after_the_mail_on_the_old_timer_is_a_mismatch(
+    lab: Lab, refused: int, stimulus: Stimulus
+) -> None:
+    """RDD404: though no offer has come; a mail that failed isn't sent. It fits the fixed code no better."""
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /emails", times=refused)
+        await in_proof.call("Orders/buy/send", "pot")
+        await until_status(in_proof, "Orders/buy", "paused")
+        assert await in_proof.query(queries("RDD404")[0]) == []
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", "Orders/buy", deployment="latest") == 200
+        await in_proof.until_row(
+            "select id from sys_journal_events where event_type = 'Paused' "
+            "group by id having count(*) >= 2"
+        )
+        assert await in_proof.operate("kill", "Orders/buy") == 200
+
+    trace = instead(lab, CHAPTER / "wait-for", prove, stimulus).trace
+    assert {failure.code for failure in trace.failures()[1:]} == {"RT0016"}
+    assert trace.effect_counts().get("POST /emails", 0) == 1 - refused
+
+
+def test_what_backs_off_on_the_old_timer_hangs_later(lab: Lab, tmp_path: Path) -> None:
+    """RDD404: its request failed, so it isn't listed before it has been made again."""
+    listed, target = queries("RDD404")[0], "Orders/buy"
+    retried = "invocation_retry_policy=restate.InvocationRetryPolicy("
+    hour = f'("Orders", {retried}initial_interval=timedelta(hours=1)))'
+    snippet = changed(tmp_path, "concurrency/wait-for/dont", ('("Orders")', hour))
+    changed(tmp_path, "concurrency/wait-for/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /requests", times=1)
+        await in_proof.call(f"{target}/send", "pot")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.deploy("do")
+        assert await in_proof.query(listed) == []
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_row(listed)
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "wait-for", prove, REPLAY_EVERY_AWAIT, snippet).trace
+    assert trace.invocations[0].result == "no offer"
+    assert trace.effect_counts() == {"POST /requests": 1, "POST /emails": 1}
+
+
 @pytest.mark.parametrize(
     "used", ['booked[0]["id"]', '"".join(booked)', "booked[0].upper()"], ids=["[]", "join", "upper"]
 )
