@@ -1168,6 +1168,30 @@ def test_write_of_an_attempt_that_was_ended_comes_after_others(
     assert sums == [110, 120, 110]
 
 
+@pytest.mark.parametrize(("key", "waits"), [("ann", True), ("bob", False)])
+def test_only_orders_of_the_same_customer_wait(lab: Lab, key: str, waits: bool) -> None:
+    """RDD701: the object's key is a queue of its own."""
+    rule, read = CHAPTER / "entity-in-a-service", "GET /points/ann"
+
+    async def pay(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {read: 100, "GET /points/bob": 100}
+        answered = in_proof.outside.hold(read, at_most=20.0)
+        first = asyncio.create_task(in_proof.call("Orders/pay", "ann"))
+        await in_proof.until_effect(read)
+        other = asyncio.create_task(in_proof.call("Orders/pay", key))
+        if waits:
+            await in_proof.until_row(
+                "select id from sys_invocation where target = 'Accounts/ann/add' and status = 'pending'"
+            )
+        else:
+            await in_proof.until_effect("PUT /points/bob")
+        assert "PUT /points/ann" not in [each.effect for each in in_proof.outside.ledger]
+        answered.set()
+        assert [await first, await other] == [110, 120 if waits else 110]
+
+    instead(lab, rule, pay, PLAIN, rule / "do.py")
+
+
 def test_a_caller_with_nothing_but_its_input_is_counted(lab: Lab, tmp_path: Path) -> None:
     """RDD701: it is bound to no deployment yet, runs on the old one, and will call the old `add`."""
     renamed = ('VirtualObject("Accounts")', 'VirtualObject("Points")')
