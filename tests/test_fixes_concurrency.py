@@ -910,6 +910,24 @@ def test_first_by_asyncios_as_completed_is_the_one_named_first_in_a_replay(
         assert result.outcome == load(rule).symptom
 
 
+@pytest.mark.parametrize("stimulus", [LATE_REPLAY, REPLAY_EVERY_AWAIT], ids=["late", "always"])
+def test_first_by_wait_completed_is_the_same_one_in_a_replay(
+    lab: Lab, tmp_path: Path, stimulus: Stimulus
+) -> None:
+    """RDD403: one future is over, where the journal has two results."""
+    rule = CHAPTER / "first-completed"
+    snippet = changed(
+        tmp_path,
+        "concurrency/first-completed/do",
+        (
+            "    _, first = await restate.select(road=road, rail=rail)\n",
+            "    (offer,), _ = await restate.wait_completed(road, rail)\n    first = await offer\n",
+        ),
+    )
+    outcome = instead(lab, rule, load(rule).prove, stimulus, snippet).outcome
+    assert outcome == load(rule).promise
+
+
 def test_the_first_that_succeeds(lab: Lab, tmp_path: Path) -> None:
     """RDD403: `restate.as_completed`, whose loop passes by what has failed."""
     snippet = changed(
@@ -2162,6 +2180,45 @@ def test_what_took_the_road_ends_on_the_old_code(lab: Lab, stimulus: Stimulus, w
     result = instead(lab, rule, move, stimulus)
     assert result.trace.invocations[0].result == f"shipment-1 goes by {winner}"
     assert ordered(result) == [{"carrier": winner}]
+
+
+def test_order_that_the_road_answered_just_before_is_told_by_road(lab: Lab, tmp_path: Path) -> None:
+    """RDD403: its journal is that of a replay that took the road, and the page's query finds it."""
+    target, shipment = "Parcels/send", "POST /shipments"
+    (query,) = queries("RDD403")
+    line = "    shipment = await"
+    snippet = changed(
+        tmp_path,
+        "concurrency/first-completed/dont",
+        (
+            line,
+            f'    await asyncio.to_thread(httpx.post, f"{{API_URL}}/picks", timeout=30)\n{line}',
+        ),
+    )
+
+    async def move(in_proof: LabInProof) -> None:
+        for carrier in ("road", "rail"):
+            in_proof.outside.answers[f"GET /offers/{carrier}"] = {"carrier": carrier}
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        picked = in_proof.outside.hold("POST /picks", at_most=20.0)
+        shipped = in_proof.outside.hold(shipment, at_most=20.0)
+        sending = asyncio.create_task(in_proof.call(target))
+        await in_proof.until_effect("POST /picks")
+        road.set()
+        await in_proof.until_row(BOTH_COMPANIES_ASKED)
+        picked.set()
+        await in_proof.until_effect(shipment)
+        assert await in_proof.operate("pause", target) == 202
+        shipped.set()
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(query)) == 1
+        assert await in_proof.operate("resume", target) == 200
+        await until_status(in_proof, target, "completed")
+        await sending
+
+    result = instead(lab, CHAPTER / "first-completed", move, PLAIN, snippet)
+    assert result.trace.invocations[0].result == "shipment-1 goes by road"
+    assert ordered(result) == [{"carrier": "rail"}]
 
 
 def test_a_shipment_that_was_repeated_is_not_told_by_whom(lab: Lab) -> None:
