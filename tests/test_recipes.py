@@ -192,6 +192,23 @@ def test_saga_names_what_is_left_to_do_by_hand(lab: Lab, tmp_path: Path) -> None
     assert result.trace.rows["seats"] == []
 
 
+@server
+def test_saga_whose_key_is_used_again_after_its_retention_pays_with_what_was_paid_back(
+    lab: Lab,
+) -> None:
+    """It draws the same key, and the bank answers with the charge that it knows."""
+
+    async def prove(lab: LabInProof) -> None:
+        for _ in range(2):
+            await lab.call("Tickets/buy", "ann", idempotency_key="order-1")
+            assert await lab.operate("purge", "Tickets/buy") == 200
+            await lab.until_no_row("select id from sys_invocation")
+
+    trace = run(lab, FOLDER / "tickets.py", prove).trace
+    assert [effect.effect for effect in trace.effects] == ["POST /charges", "POST /refunds"] * 2
+    assert [effect.duplicate for effect in trace.effects] == [False, False, True, True]
+
+
 SEAT = "PUT /seats/12A"
 RESERVE = "def reserve(buyer: str, key: str) -> None:\n"
 SLOWLY = (RESERVE, f'{RESERVE}    httpx.put(f"{{API_URL}}/seats/12A", json=buyer, timeout=60)\n')
@@ -374,6 +391,24 @@ def test_saga_is_undone_to_its_end_also_if_it_is_cancelled(lab: Lab, unwell: boo
     assert result.trace.invocations[0].result == {"code": 410, "failure": "the printer is gone"}
     assert result.trace.rows["seats"] == []
     assert result.trace.effect_counts() == BOUGHT_AND_UNDONE
+
+
+@server
+@pytest.mark.parametrize("where", ["POST /charges", "POST /refunds"])
+def test_saga_that_is_killed_undoes_nothing_any_more(lab: Lab, where: str) -> None:
+    async def prove(lab: LabInProof) -> None:
+        slow = lab.outside.hold(where, at_most=20.0)
+        calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
+        await lab.until_effect(where)
+        assert await lab.operate("kill", "Tickets/buy") == 200
+        await calling
+        slow.set()
+        await lab.until_still(1.0)
+
+    trace = run(lab, FOLDER / "tickets.py", prove).trace
+    under_way = {"POST /refunds": 1} if where == "POST /refunds" else {}
+    assert trace.effect_counts() == {"POST /charges": 1, **under_way}
+    assert len(trace.rows["seats"]) == 1
 
 
 @server
