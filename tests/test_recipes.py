@@ -577,6 +577,39 @@ async def compare(ctx: restate.Context, names: list[str]) -> list[int]:
 
 
 @server
+def test_fan_out_fail_fast_leaves_a_step_that_is_under_way_to_act(lab: Lab, tmp_path: Path) -> None:
+    """Air orders and confirms; road is on strike meanwhile."""
+    beside(tmp_path, "fan_out")
+    calls = "fan_out_fail_fast([ctx.service_call(quote, name) for name in names])"
+    steps = "fan_out_fail_fast([ctx.run_typed(name, order, carrier=name) for name in names])"
+    order = """\
+def order(carrier: str) -> int:
+    if carrier == "road":
+        raise restate.TerminalError("road is on strike", status_code=409)
+    httpx.post(f"{API_URL}/orders/{carrier}", timeout=60).raise_for_status()
+    httpx.post(f"{API_URL}/confirmations/{carrier}").raise_for_status()
+    return 1
+
+
+@carriers.handler()
+"""
+    snippet = changed(tmp_path, "recipes/quotes", (calls, steps), ("@carriers.handler()\n", order))
+
+    async def prove(lab: LabInProof) -> None:
+        air = lab.outside.hold("POST /orders/air", at_most=20.0)
+        calling = asyncio.create_task(lab.call("Quotes/compare_all", ["air", "road"]))
+        await lab.until_effect("POST /orders/air")
+        await calling
+        lab.measure("confirmed before the answer", len(lab.outside.ledger) - 1)
+        air.set()
+        await lab.until_effect("POST /confirmations/air")
+
+    result = run(lab, snippet, prove)
+    assert message(result) == "road is on strike"
+    assert result.trace.measured == {"confirmed before the answer": 0}
+
+
+@server
 def test_a_booking_is_made_once_also_if_the_worker_dies_behind_it(lab: Lab, tmp_path: Path) -> None:
     beside(tmp_path, "fan_out")
     quick = ("timedelta(seconds=30)", "timedelta(seconds=0.1)")

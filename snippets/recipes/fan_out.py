@@ -30,8 +30,8 @@ async def fan_out_fail_fast(
 ) -> list[T]:
     """Waits for all, or until one fails for good; then cancels the calls that are left.
 
-    A step or a sleep can't be cancelled: its result is of no interest any more. What a call
-    has done before its cancel stays done.
+    A step can't be cancelled: it acts all the same. What a call has done before its cancel
+    stays done.
 
     Args:
         futures: of the SDK, started and not awaited: calls, and whatever else is waited for.
