@@ -1030,11 +1030,21 @@ def test_a_refused_self_call_holds_its_key_unless_it_ends(
         )
         if waits:
             await lab.until_row("select id from sys_invocation where status = 'paused'")
+            assert await lab.operate("cancel", target) == 202
+            await lab.until_row(PAUSED_AGAIN)
+            (other_one,) = await lab.query(
+                f"select status from sys_invocation where target = '{other}'"
+            )
+            assert other_one["status"] == "pending", "a cancel is raised where one waits"
             await lab.operate("kill", target)
         await lab.until_all_completed()
 
     result = run(lab, FOLDER / "accounts.py", prove, env=STRICT)
     assert [state.value for state in result.trace.state] == [1 if waits else 5]
+
+
+PAUSED_AGAIN = """select id from sys_invocation where status = 'paused' and id in (
+    select id from sys_journal_events where event_type = 'Paused' group by id having count(*) > 1)"""
 
 
 SENDS = """\

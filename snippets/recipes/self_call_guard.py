@@ -29,7 +29,7 @@ async def self_call_guard() -> AsyncIterator[None]:
     Raises:
         SelfCall: at the call, under the policy strict. It is no `TerminalError`: the invocation
             is retried, then paused, and goes on when it is resumed on the mended code. It holds
-            its key meanwhile.
+            its key meanwhile, also if it is cancelled.
     """
     _guard(SelfCall)
     yield
