@@ -1012,6 +1012,34 @@ def test_a_refused_self_call_goes_on_where_the_code_is_mended(lab: Lab, tmp_path
 
 
 @server
+@pytest.mark.parametrize("before", [False, True], ids=["after the step", "before the step"])
+def test_a_refused_step_goes_on_where_the_mended_code_asks_for_nothing_new_before_it(
+    lab: Lab, tmp_path: Path, before: bool
+) -> None:
+    """The step's command is in the journal, and its result isn't."""
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    shutil.copy(FOLDER / "accounts.py", tmp_path / "refused.py")
+    step = '    await ctx.run_typed("note", lambda: what)\n'
+    sets = '    ctx.set("note", what)\n'
+    written = '    await ctx.run_typed("note", lambda: ctx.set("note", what))\n'
+    mended = changed(
+        tmp_path, "recipes/accounts", (written, sets + step if before else step + sets)
+    )
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Account/ann/note", "tea")
+        await lab.deploy(mended.stem)
+        assert await lab.operate("resume", "Account/ann/note", deployment="latest") == 200
+        await lab.until_row(PAUSED_AGAIN if before else COMPLETED)
+
+    (note,) = run(lab, tmp_path / "refused.py", prove, env=STRICT).trace.invocations
+    assert any(failure.code == "RT0016" for failure in note.failures) is before
+
+
+COMPLETED = "select id from sys_invocation where status = 'completed'"
+
+
+@server
 @pytest.mark.parametrize(
     ("target", "body", "waits"),
     [("Account/ann/add_twice", "ann", True), ("Strict/ann/again", None, False)],

@@ -41,7 +41,8 @@ async def run_guard() -> AsyncIterator[None]:
     Raises:
         ContextInStep: in the step, under the policy strict. It is no `TerminalError`: the
             invocation is retried, then paused, and goes on when it is resumed on the mended
-            code. A step with `max_attempts` or `max_duration` fails for good.
+            code, if that asks for nothing new before the step. A step with `max_attempts` or
+            `max_duration` fails for good.
     """
     context: Any = current_context()
     for name in GUARDED:
