@@ -1121,6 +1121,22 @@ def test_self_call_guard_lets_other_calls_through(
 
 
 @server
+@pytest.mark.parametrize("retries", [True, False])
+@pytest.mark.parametrize(("target", "body"), [("add_twice", "ann"), ("note", "tea")])
+def test_guards_fail_a_test_if_retries_are_off(
+    lab: Lab, tmp_path: Path, target: str, body: str, retries: bool
+) -> None:
+    """Else it waits for an answer until the invocation is paused, and after that."""
+    beside(tmp_path, "policy", "run_guard", "self_call_guard")
+    guarded = '    "Account", invocation_context_managers=[run_guard, self_call_guard]\n'
+    once = 'restate.InvocationRetryPolicy(max_attempts=1, on_max_attempts="kill")'
+    off = f"{guarded[:-1]},\n    invocation_retry_policy={once},\n"
+    snippet = changed(tmp_path, "recipes/accounts", *([] if retries else [(guarded, off)]))
+    (call,) = run(lab, snippet, calling(f"Account/ann/{target}", body), env=STRICT).trace.calls
+    assert call.status == (None if retries else 500)
+
+
+@server
 @pytest.mark.parametrize("policy", ["warn", "off"])
 def test_guards_that_warn_or_are_off_let_it_go_on(lab: Lab, policy: str) -> None:
     env = {"RESTATE_GUARDS": policy}

@@ -9,7 +9,7 @@ class Policy(enum.Enum):
     """What becomes of a mistake that a guard has found."""
 
     STRICT = "strict"
-    """It is raised: the attempt fails, and so does the test."""
+    """It is raised: the attempt fails. In a test, turn retries off."""
     WARN = "warn"
     """It is logged, and the code goes on."""
     OFF = "off"
