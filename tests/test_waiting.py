@@ -15,7 +15,7 @@ from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import Result, crash_after_effect
 from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import changed
+from tests.fixes import changed, until_status
 
 pytestmark = pytest.mark.server
 
@@ -101,6 +101,28 @@ def test_signal_before_the_invocation_has_begun_is_lost(
     assert {call.status for call in trace.calls} <= {200, 202}
     collected = [each.result for each in trace.invocations if each.target == "Orders/a/collect"]
     assert collected == [["by card", "by invoice"]] * 2
+
+
+@pytest.mark.parametrize("effect", ["POST /first", "POST /bills"])
+def test_signals_are_kept_while_the_invocation_is_paused(
+    lab: Lab, tmp_path: Path, effect: str
+) -> None:
+    """Also with nothing but its input in the journal."""
+    step = '    await ctx.run_typed("bill"'
+    first = f'    httpx.post(f"{{API_URL}}/first").raise_for_status()\n{step}'
+    snippet = changed(tmp_path, "waiting/signals", (step, first))
+
+    async def prove(lab: LabInProof) -> None:
+        lab.outside.fail(effect, times=3)
+        sent = await lab.call("Orders/collect/send", "order-1")
+        await until_status(lab, "Orders/collect", "paused")
+        for by in ("card", "invoice"):
+            await lab.call("Orders/paid", [sent["invocationId"], by])
+        await lab.operate("resume", "Orders/collect")
+        await lab.until_all_completed()
+
+    trace = run(lab, snippet, prove).trace
+    assert ["card", "invoice"] in [each.result for each in trace.invocations]
 
 
 def test_signal_after_the_invocation_has_ended_is_lost(lab: Lab) -> None:
