@@ -749,7 +749,7 @@ def test_race_with_timeout_leaves_a_step_that_is_late_to_act(lab: Lab, tmp_path:
     ],
     ids=["race_with_timeout", "fan_out_fail_fast"],
 )
-def test_a_call_under_a_key_is_cancelled_for_others_who_wait_for_it(
+def test_a_call_under_a_key_is_cancelled_for_others_who_wait_or_come_later(
     lab: Lab,
     tmp_path: Path,
     snippet: str,
@@ -771,9 +771,11 @@ def test_a_call_under_a_key_is_cancelled_for_others_who_wait_for_it(
         await lab.until_row(f"select id from sys_invocation where target = '{called}'")
         await lab.call(target, body)
         await waiting
+        await lab.call(called, with_what, idempotency_key=str(with_what))
 
-    other, own = run(lab, shared, prove).trace.calls
-    assert (other.status, other.answer["message"]) == (409, "cancelled")
+    waits, own, later = run(lab, shared, prove).trace.calls
+    for other in (waits, later):
+        assert (other.status, other.answer["message"]) == (409, "cancelled")
     assert own.answer["message"] == failure
 
 
