@@ -234,6 +234,23 @@ def test_an_awakeables_id_follows_from_its_invocations(lab: Lab) -> None:
     run(lab, ROOT / "snippets" / "concurrency" / "wait-for" / "dont.py", prove)
 
 
+@pytest.mark.parametrize("how", ["cancel", "kill"])
+def test_a_run_that_ended_before_it_began_has_left_its_id(lab: Lab, how: str) -> None:
+    """On the page Which service type."""
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Signup/ann/run/send?delay=60s")
+        assert await lab.operate(how, "Signup/ann/run") == 200
+        await lab.until_no_row("select id from sys_invocation")
+        running = asyncio.create_task(lab.call("Signup/ann/run"))
+        await lab.until_effect("POST /mails")
+        await lab.call("Signup/ann/approve", "Bea")
+        await running
+
+    ran, _ = answers(run(lab, FOLDER / "answers.py", prove))[-2:]
+    assert ran == (200, "Bea")
+
+
 @pytest.mark.parametrize("how", ["cancel", "kill", "fail"])
 def test_a_run_that_ended_without_a_result_has_used_up_its_id(
     lab: Lab, tmp_path: Path, how: str
