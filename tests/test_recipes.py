@@ -779,6 +779,36 @@ def test_a_call_under_a_key_is_cancelled_for_others_who_wait_or_come_later(
     assert own.answer["message"] == failure
 
 
+@server
+def test_a_call_that_is_cancelled_in_the_queue_is_made_anew_under_its_key(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """The server keeps nothing of what has not begun."""
+    beside(tmp_path, "race_with_timeout", "sleep_until")
+    snippet = changed(
+        tmp_path,
+        "recipes/reminders",
+        ('restate.Service("People")', 'restate.VirtualObject("People")'),
+        ("answer(ctx: restate.Context", "answer(ctx: restate.ObjectContext"),
+        (
+            "ctx.service_call(answer, thinks)",
+            'ctx.object_call(answer, "bob", thinks, idempotency_key="answer-1")',
+        ),
+    )
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("People/bob/answer/send", 60.0)  # holds the key
+        await lab.until_row("select id from sys_journal where entry_type = 'Command: Sleep'")
+        await lab.call("Reminders/ask", [0.0, 0.3])
+        await lab.until_no_row("select id from sys_invocation where status = 'pending'")
+        await lab.operate("kill", "People/bob/answer")
+        await lab.call("People/bob/answer", 0.0, idempotency_key="answer-1")
+
+    _, own, later = run(lab, snippet, prove).trace.calls
+    assert own.answer["code"] == 408
+    assert later.answer == "yes"
+
+
 # Guards
 
 STRICT = {"RESTATE_GUARDS": "strict"}

@@ -16,7 +16,7 @@ async def race_with_timeout(
     Args:
         future: of the SDK, started and not awaited: a call, an awakeable, a promise's value.
             A step that is late acts all the same.
-        limit: the time goes on while no worker runs. Below zero, it is over at once.
+        limit: below zero, it is over at once.
 
     Raises:
         restate.TerminalError: with status 408, when the time is over; or the future's own.
