@@ -1993,7 +1993,10 @@ def test_who_asked_again_sends_two_labels_unless_one_is_killed(
 
 
 def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Path) -> None:
-    """RDD512: in an earlier step, when the fix is registered; and there it is bound to the old code."""
+    """RDD512: in an earlier step, when the fix is registered; and there it is bound to the old code.
+
+    The page's query doesn't list it any more while the fixed code is at work.
+    """
     slug, target = "errors/options-in-the-wrong-slot", "Parcels/pack"
     (query,) = queries("RDD512")
     weighing = (
@@ -2015,7 +2018,11 @@ def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Pat
         weight.set()
         await until_status(in_proof, target, "paused")
         assert [row["target"] for row in await in_proof.query(query)] == [target]
+        printed = in_proof.outside.hold("PUT /labels/parcel-1", at_most=20.0)
         assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_effect("PUT /labels/parcel-1")
+        assert await in_proof.query(query) == []
+        printed.set()
         await in_proof.until_all_completed()
 
     trace = instead(lab, SNIPPETS / slug, pack, PLAIN, dont).trace
