@@ -1262,7 +1262,8 @@ def test_order_that_began_with_the_flag_on_needs_it_on(lab: Lab, tmp_path: Path)
     async def sell(in_proof: LabInProof) -> None:
         await in_proof.call(f"{target}/send", "order-1")
         await until_status(in_proof, target, "paused")
-        assert len(await in_proof.query(queries("RDD606")[0])) == 1
+        (found,) = await in_proof.query(queries("RDD606")[0])
+        assert (found["target"], found["status"]) == (target, "paused")
         await in_proof.deploy("off")
         assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_row(again)
