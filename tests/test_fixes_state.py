@@ -1163,6 +1163,25 @@ def test_third_redemption_under_way_is_replayed_on_the_fixed_code(
     assert {attempt.worker for attempt in result.trace.invocations[0].attempts} == {1, 2}
 
 
+def test_a_mail_in_spite_of_a_false_is_not_replayed_on_the_fixed_code(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD208: in place; nothing was written, but the step in the journal is one that the fix omits."""
+    dont = changed(tmp_path, "state/default-hides-zero/flag").rename(tmp_path / "dont.py")
+    read = 'await ctx.get("wants_mail", type_hint=bool)'
+    fixed = (f"not ({read} or True)", f"{read} is False")
+    changed(tmp_path, "state/default-hides-zero/flag", fixed).rename(tmp_path / "do.py")
+
+    async def mail(in_proof: LabInProof) -> None:
+        await in_proof.call("Readers/ann/cancel")
+        await in_proof.call("Readers/ann/mail")
+
+    cut_off = dataclasses.replace(crash_after_step("send"), successor="do")
+    promise = Holds(["cancelled", "no mail"])
+    result = instead(lab, CHAPTER / "default-hides-zero", mail, cut_off, dont, promise=promise)
+    assert result.outcome.kind == "journal-mismatch"
+
+
 def test_another_handler_that_rightly_writes_over_a_zero_is_not_found(
     lab: Lab, tmp_path: Path
 ) -> None:
