@@ -1007,24 +1007,25 @@ def test_a_run_that_waits_for_its_awakeable_cannot_go_on_with_the_promise(lab: L
 
 
 def test_a_payment_before_a_run_on_the_new_code_is_made_once_more(lab: Lab) -> None:
-    """RDD306: the old `paid` resolved no promise, and the query knows of no awakeable."""
+    """RDD306: under another key; the old `paid` resolved no promise, and the query knows of no awakeable."""
     promised = "select id from sys_journal where entry_type = 'Command: GetPromise'"
 
     async def pay(in_proof: LabInProof) -> None:
         in_proof.outside.answers["GET /prices/pot"] = 20
-        await in_proof.call("Order/order-1/paid", "card")
+        await in_proof.call("Order/order-1/paid", "card", idempotency_key="k-1")
         await in_proof.deploy("do")
         await in_proof.call("Order/order-1/run/send", "pot")
         await in_proof.until_row(promised)
+        await in_proof.call("Order/order-1/paid", "card", idempotency_key="k-1")
         await in_proof.until_still(0.5)
         assert await in_proof.query(queries("RDD306")[0]) == []
         assert await in_proof.query("select 1 from sys_invocation where status != 'completed'")
-        await in_proof.call("Order/order-1/paid", "card")
+        await in_proof.call("Order/order-1/paid", "card", idempotency_key="k-2")
         await in_proof.until_all_completed()
 
-    promise = answering("awakeable-inside-workflow", "thank you", None, "thank you")
+    promise = answering("awakeable-inside-workflow", "thank you", None, "thank you", "thank you")
     trace = instead(lab, CHAPTER / "awakeable-inside-workflow", pay, PLAIN, promise=promise).trace
-    assert [call.status for call in trace.calls] == [200, 202, 200]
+    assert [call.status for call in trace.calls] == [200, 202, 200, 200]
     assert "20 paid by card" in [each.result for each in trace.invocations]
 
 
