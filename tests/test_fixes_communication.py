@@ -1958,6 +1958,38 @@ def test_the_old_code_calls_again_at_each_replay(lab: Lab) -> None:
     assert counted == [3]
 
 
+@pytest.mark.parametrize("journaled", [True, False])
+def test_what_has_no_deletion_yet_goes_to_the_fix_and_calls_again(
+    lab: Lab, journaled: bool
+) -> None:
+    """RDD301: its second mail is not from the ingress, so the query of RDD307 has to look elsewhere, too."""
+    effect = "POST /deletions" if journaled else "POST /mails"
+    by = "i.invoked_by = 'ingress' AND "
+
+    async def fix(in_proof: LabInProof) -> None:
+        old = await deployment(in_proof, "Accounts")
+        held = in_proof.outside.hold(effect, at_most=20.0)
+        closing = asyncio.create_task(in_proof.call("Accounts/close", "ann"))
+        await in_proof.until_effect(effect)
+        await in_proof.deploy("do")
+        await in_proof.restart_server()
+        await in_proof.until_row(
+            "select count(*) from sys_invocation where target = 'Mails/goodbye' having count(*) = 2"
+        )
+        held.set()
+        await in_proof.until_all_completed()
+        closing.cancel()
+        pinned = "select pinned_deployment_id as at from sys_invocation where target = "
+        ((close,), query) = await in_proof.query(f"{pinned}'Accounts/close'"), queries("RDD307")[0]
+        assert (close["at"] == old) == journaled
+        assert len(await in_proof.query(query)) == journaled
+        assert query.count(by) == 1
+        (row,) = await in_proof.query(query.replace(by, ""))
+        assert (row["target"], row["times"]) == ("Mails/goodbye", 2)
+
+    instead(lab, CHAPTER / "ingress-client-in-handler", fix, PLAIN)
+
+
 def test_a_key_at_an_object_is_compared_within_its_key(lab: Lab, tmp_path: Path) -> None:
     """RDD308."""
     service = changed(
