@@ -999,9 +999,10 @@ def test_context_manager_leaves_the_errors_of_the_handler(lab: Lab, tmp_path: Pa
 
 
 def test_check_of_the_input_may_be_deployed_in_place(lab: Lab) -> None:
-    """RDD608: it adds no command to the journal."""
+    """RDD608: it adds no command to the journal; the step that was cut off is repeated."""
     trace = in_place(lab, CHAPTER / "bad-input-is-500", crash_after_effect("POST /parcels")).trace
     assert [call.status for call in trace.calls] == [200, 400, 400]
+    assert trace.effect_counts() == {"POST /parcels": 2}
     assert not {"RT0016"} & {failure.code for failure in trace.failures()}
 
 
