@@ -22,6 +22,8 @@ from restate_guide.lab import (
     PLAIN,
     JournalMismatch,
     RetriedUntilPaused,
+    Stimulus,
+    crash_after_effect,
     crash_after_step,
     load,
 )
@@ -246,19 +248,67 @@ def test_input_that_the_model_takes_goes_on_in_place(lab: Lab) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("successor", ["do", "dont"])
+@pytest.mark.parametrize(
+    ("successor", "crash", "notes"),
+    [
+        ("do", crash_after_step("note"), 1),
+        ("dont", crash_after_step("note"), 1),
+        ("do", crash_after_effect("POST /notes"), 2),
+    ],
+    ids=["do", "dont", "in its step"],
+)
 def test_who_is_before_the_futures_goes_on_in_place(
-    lab: Lab, tmp_path: Path, successor: str
+    lab: Lab, tmp_path: Path, successor: str, crash: Stimulus, notes: int
 ) -> None:
-    """RDD804: the line with the mistake has written nothing."""
+    """RDD804: the line with the mistake has written nothing; a step that is cut off is repeated."""
     line = "    started = ["
     for variant in ("do", "dont"):
-        step = '    await ctx.run_typed("note", "noted".upper)\n'
+        note = 'lambda: httpx.post(f"{API_URL}/notes").text'
+        step = f'    await ctx.run_typed("note", {note})\n'
         changed(tmp_path, f"data/foreign-awaitable/{variant}", (line, step + line))
     proof = load(CHAPTER / "foreign-awaitable")
-    fixed = dataclasses.replace(crash_after_step("note"), successor=successor)
-    outcome = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed)).outcome
-    assert outcome == (proof.promise if successor == "do" else proof.symptom)
+    fixed = dataclasses.replace(crash, successor=successor)
+    trace = lab.run(lab.laboratory.result(proof, tmp_path / "dont.py", fixed)).trace
+    assert [(call.status, call.answer == 800) for call in trace.calls] == [
+        (200, True) if successor == "do" else (500, False)
+    ]
+    assert trace.effect_counts() == {"POST /notes": notes}
+
+
+@pytest.mark.server
+def test_a_step_may_gather_requests_of_its_own(lab: Lab, tmp_path: Path) -> None:
+    """RDD804: by asyncio, side by side; its journal has one result."""
+    slug = "data/foreign-awaitable"
+    handler = (SNIPPETS / f"{slug}/do.py").read_text().partition("async def ")[2]
+    both = """best_price(ctx: restate.Context) -> int:
+    return await ctx.run_typed("ask", ask_all)
+
+
+async def ask_all() -> int:
+    async with httpx.AsyncClient(base_url=f"{API_URL}/prices/", timeout=30) as client:
+        answers = await asyncio.gather(*map(client.get, SUPPLIERS))
+    return min(answer.json() for answer in answers)"""
+    changes = (
+        (handler.partition("\n\n\napp")[0], both),
+        ("import os\n", "import asyncio\nimport os\n"),
+    )
+    snippet = changed(tmp_path, f"{slug}/do", *changes)
+    entries: list[Any] = []
+
+    async def ask(in_proof: LabInProof) -> None:
+        prices = {"GET /prices/north": 900, "GET /prices/south": 800}
+        in_proof.outside.answers |= prices
+        answered = [in_proof.outside.hold(each, at_most=20.0) for each in prices]
+        asking = asyncio.create_task(in_proof.call("Orders/best_price"))
+        await asyncio.gather(*(in_proof.until_effect(each) for each in prices))
+        for event in answered:
+            event.set()
+        assert await asking == 800
+        entries.extend(await in_proof.query("select entry_type from sys_journal order by index"))
+
+    instead(lab, SNIPPETS / slug, ask, PLAIN, snippet)
+    types = [row["entry_type"] for row in entries]
+    assert types == ["Command: Input", "Command: Run", "Notification: Run", "Command: Output"]
 
 
 @pytest.mark.server
