@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -416,11 +415,31 @@ def test_key_that_waits_for_an_approval_is_freed(lab: Lab, way: str) -> None:
     assert (calls[0].status, calls[1].answer) == expected[way]
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["left", "killed first"])
-def test_spend_that_queued_before_the_fix_begins_on_it_and_asks_nobody(
-    lab: Lab, killed: bool
+def with_the_old_spend(folder: Path, *changes: tuple[str, str]) -> Path:
+    """RDD205's don't, and as kept.py its do, whose `spend` has another name and the old one beside it."""
+    page = "state/awakeable-in-exclusive-handler"
+    dont = changed(folder, f"{page}/dont", *changes)
+    text = dont.read_text()
+    old = text[text.index("@budgets.handler(") : text.index("@purchases.handler()")]
+    kept = (SNIPPETS / f"{page}/do.py").read_text()
+    for now, then in (
+        ("def spend(", "def add("),
+        ("object_call(spend", "object_call(add"),
+        ("@purchases.handler()", f"{old}@purchases.handler()"),
+        ("import os", "import datetime\nimport os"),
+    ):
+        assert kept.count(now) == 1
+        kept = kept.replace(now, then)
+    (folder / "kept.py").write_text(kept)
+    changed(folder, f"{page}/do")
+    return dont
+
+
+@pytest.mark.parametrize("fix", ["do", "kept"])
+def test_spend_that_queued_before_the_fix_asks_if_the_old_one_is_kept(
+    lab: Lab, tmp_path: Path, fix: str
 ) -> None:
-    """RDD205: what is killed first and bought again is asked for."""
+    """RDD205: else it begins on the fixed one, and asks nobody; a new purchase is asked for once."""
     asked = "POST /approvals"
     queued = "select id from sys_invocation where status = 'pending'"
 
@@ -429,43 +448,40 @@ def test_spend_that_queued_before_the_fix_begins_on_it_and_asks_nobody(
         await in_proof.until_effect(asked)
         carl = asyncio.create_task(in_proof.call("Purchases/buy", 800))
         await in_proof.until_row(queued)
-        await in_proof.deploy("do")
-        if killed:
-            (row,) = await in_proof.query(queued)
-            await in_proof.admin("PATCH", f"/invocations/{row['id']}/kill")
-            await carl
-            carl = asyncio.create_task(in_proof.call("Purchases/buy", 800))
-            await in_proof.until_effect(asked, times=2)
-        for received, answer in zip(in_proof.outside.ledger, ("yes", "no"), strict=False):
-            await in_proof.resolve_awakeable(received.body["reply_to"], answer)
+        await in_proof.deploy(fix)
+        for nth, answer in enumerate(("yes", "no") if fix == "kept" else ("yes",)):
+            await in_proof.until_effect(asked, times=nth + 1)
+            reply_to = in_proof.outside.ledger[nth].body["reply_to"]
+            await in_proof.resolve_awakeable(reply_to, answer)
         await asyncio.gather(ann, carl)
+        assert await in_proof.call("Purchases/buy", 20)
+        new = asyncio.create_task(in_proof.call("Purchases/buy", 700))
+        times = 3 if fix == "kept" else 2
+        await in_proof.until_effect(asked, times=times)
+        await in_proof.resolve_awakeable(in_proof.outside.ledger[-1].body["reply_to"], "yes")
+        await new
 
-    trace = run(lab, "awakeable-in-exclusive-handler", prove).trace
-    assert [call.status for call in trace.calls] == [200, *([409, 403] if killed else [200])]
-    assert trace.effect_counts() == {asked: 2 if killed else 1}
-    assert [state.value for state in trace.state] == [900 if killed else 1700]
+    dont = with_the_old_spend(tmp_path)
+    trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace
+    carls = 403 if fix == "kept" else 200
+    assert [call.status for call in trace.calls] == [200, carls, 200, 200]
+    assert trace.effect_counts() == {asked: 3 if fix == "kept" else 2}
+    assert [state.value for state in trace.state] == [1620 if fix == "kept" else 2420]
 
 
-@pytest.mark.parametrize(
-    ("status", "way"),
-    [
-        (status, way)
-        for status in ("backing-off", "paused")
-        for way in ("resume", "cancel", "kill first")
-    ],
-)
-def test_spend_that_failed_before_it_asked_asks_nobody_on_the_fixed_code(
-    lab: Lab, tmp_path: Path, status: str, way: str
+@pytest.mark.parametrize("fix", ["do", "kept"])
+@pytest.mark.parametrize("status", ["backing-off", "paused"])
+def test_spend_that_failed_before_it_asked_asks_if_the_old_one_is_kept(
+    lab: Lab, tmp_path: Path, status: str, fix: str
 ) -> None:
-    """RDD205: nor does it heed a cancel there, as it waits for nothing; what is killed first is gone."""
+    """RDD205: it is on the fixed code, too; but for the old one there, it asks nobody."""
     policy = {
         "backing-off": "initial_interval=datetime.timedelta(hours=1)",
         "paused": 'max_attempts=1, on_max_attempts="pause"',
     }[status]
-    rule, spend = "state/awakeable-in-exclusive-handler", "Budgets/sales/spend"
-    dont = changed(
+    spend, asked = "Budgets/sales/spend", "POST /approvals"
+    dont = with_the_old_spend(
         tmp_path,
-        f"{rule}/dont",
         (
             "@budgets.handler()",
             f"@budgets.handler(invocation_retry_policy=restate.InvocationRetryPolicy({policy}))",
@@ -473,32 +489,31 @@ def test_spend_that_failed_before_it_asked_asks_nobody_on_the_fixed_code(
         ("import os", "import datetime\nimport os"),
         ("    if euros", '    httpx.get(f"{API_URL}/team").raise_for_status()\n    if euros'),
     )
-    changed(tmp_path, f"{rule}/do")
 
     async def prove(in_proof: LabInProof) -> None:
         in_proof.outside.fail("GET /team", times=1)
         await in_proof.call("Purchases/buy/send", 900)
         await until_status(in_proof, spend, status)
-        if way == "kill first":
-            assert await in_proof.operate("kill", spend) == 200
-        await in_proof.deploy("do")
-        if way == "cancel":
-            assert await in_proof.operate("cancel", spend) == 202
-        if way == "resume" or (way, status) == ("cancel", "backing-off"):
-            assert await in_proof.operate("resume", spend) == 200
+        await in_proof.deploy(fix)
+        assert await in_proof.operate("resume", spend) == 200
+        if fix == "kept":
+            await in_proof.until_effect(asked)
+            await in_proof.resolve_awakeable(in_proof.outside.ledger[-1].body["reply_to"], "no")
         await in_proof.until_all_completed()
 
     trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace
-    assert trace.effect_counts() == {}, "nobody was asked"
-    assert [state.value for state in trace.state] == ([] if way == "kill first" else [900])
+    assert trace.effect_counts().get(asked, 0) == (1 if fix == "kept" else 0)
+    assert [state.value for state in trace.state] == ([] if fix == "kept" else [900])
+    (resumed,) = [each for each in trace.invocations if each.target == spend]
+    assert resumed.attempts[-1].file == f"{fix}.py"
 
 
-@pytest.mark.parametrize("way", ["left", "killed"])
-def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(
-    lab: Lab, way: str
+@pytest.mark.parametrize("fix", ["do", "kept"])
+def test_spend_that_was_delayed_asks_if_the_old_one_is_kept(
+    lab: Lab, tmp_path: Path, fix: str
 ) -> None:
-    """RDD205: nor does one that is called at the ingress."""
-    spend = "Budgets/sales/spend"
+    """RDD205: so does one that is called at the ingress."""
+    spend, asked = "Budgets/sales/spend", "POST /approvals"
 
     async def prove(in_proof: LabInProof) -> None:
         ann = asyncio.create_task(in_proof.call(spend, 900))
@@ -511,17 +526,21 @@ def test_spend_that_was_delayed_begins_on_the_fixed_code_and_asks_nobody(
             "scheduled",
             "pending",
         }  # on a slow machine the delay may be over
-        if way == "killed":
-            await in_proof.admin("PATCH", f"/invocations/{sent['invocationId']}/kill")
-        await in_proof.deploy("do")
+        await in_proof.deploy(fix)
         await in_proof.resolve_awakeable(in_proof.outside.ledger[0].body["reply_to"], "yes")
         await ann
-        await in_proof.call(spend, 700)
+        asking = asyncio.create_task(in_proof.call(spend, 700))
+        for times in (2, 3) if fix == "kept" else ():
+            await in_proof.until_effect(asked, times=times)
+            reply_to = in_proof.outside.ledger[-1].body["reply_to"]
+            await in_proof.resolve_awakeable(reply_to, "no")
+        await asking
         await in_proof.until_all_completed()
 
-    trace = run(lab, "awakeable-in-exclusive-handler", prove).trace
-    assert trace.effect_counts() == {"POST /approvals": 1}
-    assert [state.value for state in trace.state] == [2400 if way == "left" else 1600]
+    dont = with_the_old_spend(tmp_path)
+    trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet=dont).trace
+    assert trace.effect_counts() == {asked: 3 if fix == "kept" else 1}
+    assert [state.value for state in trace.state] == [900 if fix == "kept" else 2400]
 
 
 @pytest.mark.parametrize("way", ["cancel", "yes"])
@@ -1277,12 +1296,12 @@ def test_booking_that_is_cancelled_while_it_mails_keeps_its_place(lab: Lab) -> N
     run(lab, rule.name, prove, snippet=rule / "do.py")
 
 
-@pytest.mark.parametrize("cancelled", [False, True], ids=["left", "cancelled first"])
-def test_buy_on_the_old_code_calls_the_fixed_spend_which_asks_nobody(
-    lab: Lab, tmp_path: Path, cancelled: bool
+@pytest.mark.parametrize("fix", ["do", "kept"])
+def test_buy_on_the_old_code_is_asked_for_if_the_old_spend_is_kept(
+    lab: Lab, tmp_path: Path, fix: str
 ) -> None:
     """RDD205: where it has done something before its call, and so is bound to the old code."""
-    page, call = "state/awakeable-in-exclusive-handler", "    return await ctx.object_call("
+    call, asked = "    return await ctx.object_call(", "POST /approvals"
     check = '    await ctx.run_typed("check", check)\n'
     before = (
         "@purchases.handler()",
@@ -1290,25 +1309,22 @@ def test_buy_on_the_old_code_calls_the_fixed_spend_which_asks_nobody(
         '    httpx.put(f"{API_URL}/checks", timeout=30).raise_for_status()\n\n\n'
         "@purchases.handler()",
     )
-    snippet = changed(tmp_path, f"{page}/dont", before, (call, check + call))
-    shutil.copy(SNIPPETS / f"{page}/do.py", tmp_path)
+    snippet = with_the_old_spend(tmp_path, before, (call, check + call))
 
     async def prove(in_proof: LabInProof) -> None:
         checked = in_proof.outside.hold("PUT /checks", at_most=20.0)
         await in_proof.call("Purchases/buy/send", 900)
         await in_proof.until_effect("PUT /checks")
-        await in_proof.deploy("do")
-        if cancelled:
-            assert await in_proof.operate("cancel", "Purchases/buy") == 202
-            await in_proof.until_row(
-                "select id from sys_journal where entry_type = 'Notification: Signal'"
-            )
+        await in_proof.deploy(fix)
         checked.set()
+        if fix == "kept":
+            await in_proof.until_effect(asked)
+            await in_proof.resolve_awakeable(in_proof.outside.ledger[-1].body["reply_to"], "no")
         await in_proof.until_all_completed()
 
     trace = run(lab, "awakeable-in-exclusive-handler", prove, snippet).trace
-    assert trace.effect_counts() == {"PUT /checks": 1}, "nobody was asked"
-    assert [state.value for state in trace.state] == ([] if cancelled else [900])
+    assert trace.effect_counts() == {"PUT /checks": 1, **({asked: 1} if fix == "kept" else {})}
+    assert [state.value for state in trace.state] == ([] if fix == "kept" else [900])
 
 
 def test_a_vote_is_shared_until_the_fix_is_registered(lab: Lab) -> None:
