@@ -1064,6 +1064,38 @@ async def ping("""
     assert (trace.effect_counts()[other] > 1) == repeated
 
 
+@pytest.mark.parametrize(("blocks", "lost"), [(1.6, True), (0.4, False)])
+def test_ping_that_waits_for_too_long_loses_attempts(
+    lab: Lab, tmp_path: Path, blocks: float, lost: bool
+) -> None:
+    """RDD117: the loop is held for less than a ping's interval and its limit together.
+
+    A ping comes sooner or later while it is held. By default it comes after 40 seconds, more or less
+    8, and may wait for 20.
+    """
+    pings = "RESTATE_WORKER__INVOKER__HTTP2_KEEP_ALIVE"
+    server = {f"{pings}_INTERVAL": "1s", f"{pings}_JITTER": "0.0", f"{pings}_TIMEOUT": "1s"}
+    holds = "    import asyncio, time\n    for pause in range(5):\n"
+    holds += f"        await asyncio.sleep(0.2 * pause)\n        time.sleep({blocks})\n"
+    snippet = changed(
+        tmp_path,
+        "determinism/blocking-the-event-loop/dont",
+        ("    response = ", f"{holds}    response = "),
+    )
+    broken = "select id from sys_journal_events where event_json like '%\"RT0010\"%'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /reports/2026-10"] = {"title": "October"}
+        await in_proof.call("Reports/build/send", "2026-10")
+        ended = "select id from sys_invocation where status = 'completed'"
+        await in_proof.until_row(broken if lost else ended)
+        assert bool(await in_proof.query(broken)) == lost
+        if lost:
+            assert await in_proof.operate("kill", "Reports/build") == 200
+
+    instead(lab, CHAPTER / "blocking-the-event-loop", prove, PLAIN, snippet, server=server)
+
+
 @pytest.mark.parametrize(
     ("name", "codes", "status"),
     [("dont", {"RT0010"}, "paused"), ("do", set(), "completed")],

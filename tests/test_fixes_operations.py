@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 import httpx
@@ -143,12 +144,17 @@ def test_step_under_way_when_the_server_gets_its_key_runs_again(lab: Lab) -> Non
 
 @pytest.mark.parametrize(("name", "deprecated"), [(SHORTER_NAME, True), (LONG_NAME, False)])
 def test_what_the_server_says_of_its_settings(name: str, deprecated: bool) -> None:
-    """RDD601, RDD603: the shorter name is deprecated; what has expired is looked for once an hour."""
+    """RDD601, RDD603: the shorter name is deprecated; what has expired is looked for once an hour.
+
+    RDD117: a ping may wait for 20 seconds.
+    """
     command = [str(find_binary()), "--dump-config"]
     said = subprocess.run(command, env={name: "key.pem"}, capture_output=True, text=True)
     assert ("deprecated" in said.stdout + said.stderr) == deprecated
     assert 'request-identity-private-key-pem-file = "key.pem"' in said.stdout
     assert 'cleanup-interval = "1h"' in said.stdout
+    invoker = tomllib.loads(said.stdout)["worker"]["invoker"]
+    assert invoker["http2-keep-alive-timeout"] == "20s"
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
