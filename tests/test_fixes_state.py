@@ -742,10 +742,11 @@ def test_cancel_of_a_claim_ends_what_keeps_it(lab: Lab, tmp_path: Path) -> None:
     assert [(each.service, each.value) for each in trace.state] == [("Claims", "paid")]
 
 
-def test_a_promise_of_a_workflow_that_was_removed_waits_for_the_next_run(
-    lab: Lab, tmp_path: Path
+@pytest.mark.parametrize("resolves", ["Claims/c-1/settle", "Claims/c-1/pay"])
+def test_a_promise_of_a_workflow_that_was_removed_waits_until_it_is_resolved_anew(
+    lab: Lab, tmp_path: Path, resolves: str
 ) -> None:
-    """RDD207: of the same id."""
+    """RDD207: by a run of the same id, or by a shared handler, which needs none."""
     promise = 'ctx.promise("paid", type_hint=str)'
     asked = changed(
         tmp_path,
@@ -755,6 +756,11 @@ def test_a_promise_of_a_workflow_that_was_removed_waits_for_the_next_run(
             f"    return await {promise}.value()",
         ),
         ('    ctx.set("outcome", "paid")\n', f'    await {promise}.resolve("paid")\n'),
+        (
+            "@claims.handler()\n",
+            "@claims.handler()\nasync def pay(ctx: restate.WorkflowSharedContext, _: str) -> None:\n"
+            f'    await {promise}.resolve("paid")\n\n\n@claims.handler()\n',
+        ),
     )
 
     async def prove(in_proof: LabInProof) -> None:
@@ -767,7 +773,7 @@ def test_a_promise_of_a_workflow_that_was_removed_waits_for_the_next_run(
         await in_proof.until_still(0.5)
         unended = "select id from sys_invocation where status != 'completed'"
         (waits,) = await in_proof.query(unended)
-        await in_proof.call("Claims/c-1/settle", "ann")
+        await in_proof.call(resolves, "ann")
         await in_proof.until_all_completed()
         ended = f"select completion_result as end from sys_invocation where id = '{waits['id']}'"
         assert await in_proof.query(ended) == [{"end": "success"}]
