@@ -1647,7 +1647,7 @@ def test_on_lambda_the_query_finds_no_wrong_branch(
 
 
 def test_a_lambda_in_a_step_that_limits_its_tries_fails_for_good(lab: Lab, tmp_path: Path) -> None:
-    """RDD116: there is nothing to resume."""
+    """RDD116: there is nothing to resume; the same key gets the same answer."""
     snippet = changed(
         tmp_path,
         "determinism/coroutine-from-lambda/dont",
@@ -1655,12 +1655,17 @@ def test_a_lambda_in_a_step_that_limits_its_tries_fails_for_good(lab: Lab, tmp_p
     )
 
     async def prove(in_proof: LabInProof) -> None:
-        await in_proof.call("Accounts/welcome", "ada@example.com")
+        await in_proof.call("Accounts/welcome", "ada@example.com", idempotency_key="ada")
         assert await in_proof.query(queries("RDD116")[0]) == []
+        await in_proof.deploy("do")
+        for key in ("ada", "ada again"):
+            await in_proof.call("Accounts/welcome", "ada@example.com", idempotency_key=key)
 
-    (call,) = instead(lab, CHAPTER / "coroutine-from-lambda", prove, PLAIN, snippet).trace.calls
-    assert call.status == 500
-    assert "coroutine is not JSON serializable" in call.answer["message"]
+    changed(tmp_path, "determinism/coroutine-from-lambda/do")
+    trace = instead(lab, CHAPTER / "coroutine-from-lambda", prove, PLAIN, snippet).trace
+    assert [call.status for call in trace.calls] == [500, 500, 200]
+    assert "coroutine is not JSON serializable" in trace.calls[0].answer["message"]
+    assert trace.effect_counts() == {"POST /emails": 1}
 
 
 @pytest.mark.parametrize("journaled", [False, True])
