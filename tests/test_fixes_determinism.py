@@ -1070,8 +1070,8 @@ def test_ping_that_waits_for_too_long_loses_attempts(
 ) -> None:
     """RDD117: the loop is held for less than a ping's interval and its limit together.
 
-    A ping comes sooner or later while it is held. By default it comes after 40 seconds, more or less
-    8, and may wait for 20.
+    A ping comes sooner or later while it is held. By default it comes after some 40 seconds, and may
+    wait for 20.
     """
     pings = "RESTATE_WORKER__INVOKER__HTTP2_KEEP_ALIVE"
     server = {f"{pings}_INTERVAL": "1s", f"{pings}_JITTER": "0.0", f"{pings}_TIMEOUT": "1s"}
