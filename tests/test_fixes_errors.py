@@ -497,6 +497,26 @@ def test_paused_is_resumed_on_the_fixed_code_and_undone_if_its_tries_fail(
     assert sum(effect.failed for effect in trace.effects) == refused
 
 
+def test_cancel_of_what_is_paused_in_its_undo_ends_that(lab: Lab, tmp_path: Path) -> None:
+    """RDD504: the do's; the place stays taken."""
+    act, target = "def free_place(place: str) -> None:\n", "Courses/enrol"
+    refused = f'{act}    httpx.delete(f"{{API_URL}}/places").raise_for_status()\n'
+    snippet = changed(tmp_path, "errors/kill-skips-compensation/do", (act, refused))
+
+    async def end(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("PUT /invoices/ann", times=3)
+        in_proof.outside.fail("DELETE /places", times=99)
+        enrolling = asyncio.create_task(in_proof.call(target, "ann"))
+        await until_status(in_proof, target, "paused")
+        in_proof.outside.unwell.clear()
+        assert await in_proof.operate("cancel", target) == 202
+        assert (await enrolling)["message"] == "cancelled"
+
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", end, PLAIN, snippet).trace
+    assert "DELETE /places" not in trace.effect_counts()
+    assert len(trace.rows["places"]) == 1
+
+
 def test_seat_of_a_purchase_before_is_not_released(lab: Lab, tmp_path: Path) -> None:
     """RDD505: the second purchase of the same buyer fails, and undoes nothing of the first."""
     declined = 'raise restate.TerminalError("the card is declined")  # the bank\'s answer today'
