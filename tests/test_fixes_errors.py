@@ -2472,10 +2472,11 @@ def test_sigkill_refunds_no_meal_whose_courier_is_asked(lab: Lab) -> None:
 def test_meal_that_was_refunded_is_cancelled_or_gets_its_courier(
     lab: Lab, tmp_path: Path, action: str, couriers: int
 ) -> None:
-    """RDD507: on the fixed code, in place; it refunds by the same key."""
+    """RDD507: paused when no worker serves; on the fixed code, in place, it refunds by the same key."""
     target, rule, refund = "Meals/buy", "errors/bare-except", "POST /refunds"
+    port, (query,) = free_port(), queries("RDD507")
     later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
-    changed(tmp_path, f"{rule}/do")
+    do = changed(tmp_path, f"{rule}/do")
     dont = changed(
         tmp_path,
         f"{rule}/dont",
@@ -2484,19 +2485,21 @@ def test_meal_that_was_refunded_is_cancelled_or_gets_its_courier(
     )
 
     async def fix(in_proof: LabInProof) -> None:
-        (query,) = queries("RDD507")
         in_proof.outside.fail("POST /couriers", times=1)
-        await in_proof.call(f"{target}/send", "order-1")
-        await until_status(in_proof, target, "backing-off")
+        async with commanded(in_proof, dont, port):
+            await until_registered(in_proof, port)
+            await in_proof.call(f"{target}/send", "order-1")
+            await in_proof.until_effect(refund)
+            await until_status(in_proof, target, "backing-off")
         assert [row["status"] for row in await in_proof.query(query)] == ["backing-off"]
         assert await in_proof.operate("pause", target) == 202
         await until_status(in_proof, target, "paused")
-        assert await in_proof.operate(action, target) in (200, 202)
-        await in_proof.until_all_completed()
+        async with commanded(in_proof, do, port):
+            assert await in_proof.operate(action, target) in (200, 202)
+            await in_proof.until_all_completed()
         assert not await in_proof.query(query)
 
-    stimulus = dataclasses.replace(crash_after_effect(refund), successor="do")
-    trace = instead(lab, SNIPPETS / rule, fix, stimulus, dont).trace
+    trace = instead(lab, SNIPPETS / rule, fix, PLAIN).trace
     counts = trace.effect_counts()
     assert (counts[refund], counts.get("POST /couriers", 0)) == (1, couriers)
     refunds = [each.idempotency_key for each in trace.effects if each.effect == refund]
