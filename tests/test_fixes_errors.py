@@ -2049,6 +2049,29 @@ def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Pat
     assert trace.effect_counts() == {"POST /weights": 1, "PUT /labels/parcel-1": 1}
 
 
+def test_pause_of_a_count_that_backs_off_opens_nothing(lab: Lab, tmp_path: Path) -> None:
+    """RDD508: its attempt has ended, and opened the shop then."""
+    rule, target = "errors/finally-runs-on-suspension", "Shops/7/take_stock"
+    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    snippet = changed(
+        tmp_path,
+        f"{rule}/dont",
+        ('VirtualObject("Shops")', f'VirtualObject("Shops", invocation_retry_policy={later})'),
+    )
+
+    async def pause(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("POST /counts", times=1)
+        await in_proof.call(f"{target}/send")
+        await until_status(in_proof, target, "backing-off")
+        await in_proof.until_effect("POST /openings")
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        await in_proof.until_still(0.5)
+
+    trace = instead(lab, SNIPPETS / rule, pause, PLAIN, snippet).trace
+    assert trace.effect_counts() == {"POST /closings": 1, "POST /openings": 1}
+
+
 @pytest.mark.parametrize(
     ("stimulus", "status", "opened"), [(PLAIN, "running", 1), (REPLAY_EVERY_AWAIT, "suspended", 0)]
 )
