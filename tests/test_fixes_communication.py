@@ -1610,6 +1610,32 @@ def test_a_token_in_a_call_is_found_however_it_is_written(lab: Lab, tmp_path: Pa
     assert {row["target"] for row in found} == {"Claims/forward", "Claims/file"}
 
 
+def test_a_step_or_a_state_with_the_name_of_a_header_is_no_token(lab: Lab, tmp_path: Path) -> None:
+    """RDD311: nor is what a text says of it; whose journal is found has the header itself."""
+    slug, target = "communication/secrets-in-headers", "Claims/broker-1/file"
+    said = """'{"name":"cookie","value":"1"}'"""
+    keyed = [
+        ('restate.Service("Claims")', 'restate.VirtualObject("Claims")'),
+        ("ctx: restate.Context", "ctx: restate.ObjectContext"),
+        ("client.service_call(file, claim)", 'client.object_call(file, "x", claim)'),
+        ('run_typed("enter"', 'run_typed("authorization"'),
+        ("    return await", f'    ctx.set("cookie", 1)\n    ctx.clear({said})\n    return await'),
+    ]
+    snippet = changed(tmp_path, f"{slug}/do", *keyed)
+    signed = {"authorization": "Bearer for-this-proof-only", "x-trace": "t-1"}
+    named = "select name from sys_journal where entry_json like"
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "water-damage", headers={"x-trace": "t-1"})
+        for name in ("authorization", "cookie"):
+            assert await in_proof.query(f"{named} '%\"{name}\"%'")
+        assert not await in_proof.query(queries("RDD311")[0])
+        await in_proof.call(target, "fire-damage", headers=signed)
+        assert len(await in_proof.query(queries("RDD311")[0])) == 1
+
+    instead(lab, SNIPPETS / slug, look, PLAIN, snippet)
+
+
 def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> None:
     """RDD313: both mails have the same link."""
 
@@ -2669,7 +2695,7 @@ def test_a_token_that_was_purged_is_still_in_the_log_on_disk(lab: Lab) -> None:
 def test_another_header_with_a_secret_is_found_by_its_name_only(lab: Lab, page: bool) -> None:
     """RDD311."""
     (query,) = queries("RDD311")
-    asked = query if page else query.replace('"cookie"', '"x-api-key"')
+    asked = query if page else query.replace("|cookie", "|cookie|x-api-key")
     headers = {"X-Api-Key": "secret", "x-trace": "t-1"}
     rule = CHAPTER / "secrets-in-headers"
 
