@@ -2979,6 +2979,30 @@ def test_a_workflow_before_the_wait_gets_to_it_on_the_old_code(lab: Lab) -> None
     assert trace.invocations[0].result == "room 12 was not confirmed"
 
 
+def test_what_waits_with_the_limit_is_told_by_its_deployment(lab: Lab, tmp_path: Path) -> None:
+    """RDD314: the page's query finds it too, and it needs nothing."""
+    rule, [waiting] = "communication/wait-without-a-limit", queries("RDD314")
+    changed(tmp_path, f"{rule}/do", ("timedelta(seconds=0.5)", "timedelta(hours=1)"))
+    dont = changed(tmp_path, f"{rule}/dont")
+
+    async def prove(in_proof: LabInProof) -> None:
+        pinned = {}
+        for key in ("b-1", "b-2"):
+            pinned[f"Booking/{key}/run"] = await deployment(in_proof, "Booking")
+            await in_proof.call(f"Booking/{key}/run/send", "12")
+            await in_proof.until_row(f"select key from sys_promise where service_key = '{key}'")
+            if key == "b-1":
+                await in_proof.deploy("do")
+        found = await in_proof.query(waiting)
+        assert {row["target"]: row["pinned_deployment_id"] for row in found} == pinned
+        assert len(set(pinned.values())) == 2
+        for key in ("b-1", "b-2"):
+            await in_proof.call(f"Booking/{key}/confirm", "ann")
+        await in_proof.until_all_completed()
+
+    instead(lab, SNIPPETS / rule, prove, PLAIN, dont, promise=Holds(answers=[]))
+
+
 def test_a_workflow_that_waits_and_backs_off_is_found_and_paused_first(
     lab: Lab, tmp_path: Path
 ) -> None:
