@@ -123,7 +123,9 @@ def test_empty_list_of_keys_checks_nothing(lab: Lab, tmp_path: Path) -> None:
 def test_step_under_way_when_the_server_gets_its_key_runs_again(lab: Lab) -> None:
     """RDD601: with the same key for the bank; workers that ask for signatures come after."""
     rule, charge = CHAPTER / "endpoint-open-to-all", "POST /charges"
-    settings = {"RESTATE_LOG_FILTER": "warn"}  # not none: a server that had a run before reads no others
+    settings = {
+        "RESTATE_LOG_FILTER": "warn"
+    }  # not none: a server that had a run before reads no others
 
     async def pay(in_proof: LabInProof) -> None:
         charged = in_proof.outside.hold(charge, at_most=20.0)
