@@ -2802,6 +2802,26 @@ def test_buyer_who_began_before_the_fix(lab: Lab, in_place: bool) -> None:
     assert ("RT0016" in {failure.code for failure in trace.failures()}) == in_place
 
 
+def test_buyer_who_has_only_the_input_goes_on_on_the_fix(lab: Lab, tmp_path: Path) -> None:
+    """RDD104: it hasn't called yet when the fix is registered, and meets no mismatch there."""
+    slug, target = "determinism/random-decides-a-step", "Shop/buy"
+    changed(tmp_path, f"{slug}/do")
+    asks = ("    number = ", '    httpx.get(f"{API_URL}/stock").raise_for_status()\n    number = ')
+    snippet = changed(tmp_path, f"{slug}/dont", asks)
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail("GET /stock", times=9)
+        await in_proof.call(f"{target}/send", "tea")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("do")
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / slug, prove, snippet=snippet).trace
+    assert trace.effect_counts() == {"POST /reservations": 1}
+    assert {failure.code for failure in trace.failures()} == {"RT0007"}
+
+
 @pytest.mark.parametrize(("variant", "reserved"), [("dont", 3), ("do", 1)])
 def test_refused_charge_repeats_what_shares_its_step(lab: Lab, variant: str, reserved: int) -> None:
     """RDD118: no worker dies."""
