@@ -2472,7 +2472,7 @@ def test_what_stays_on_the_old_deployment_mails_the_token_that_the_id_tells(
 def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
     lab: Lab, tmp_path: Path
 ) -> None:
-    """RDD112: after its worker was restarted, it is found, and the fixed code doesn't help it."""
+    """RDD112: the fixed code doesn't help it; registered once more, that has the new calls."""
     target, slug = "Billing/bill", "determinism/global-decides-a-step"
     filled = ("taxes: dict[str, int] = {}", 'taxes: dict[str, int] = {"DE": 19}')
     changed(tmp_path, f"{slug}/dont", filled).rename(tmp_path / "full.py")
@@ -2485,8 +2485,6 @@ def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
         in_proof.outside.fail("POST /invoices", times=3)
         await in_proof.call(target, "DE")
         await until_status(in_proof, target, "paused")
-        await in_proof.deploy("full")
-        full = await deployment(in_proof, "Billing")
         for times, snippet in enumerate(("dont", "do"), 1):
             await in_proof.deploy(snippet)
             assert await in_proof.operate("resume", target, deployment="latest") == 200
@@ -2496,6 +2494,13 @@ def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
             )
         (found,) = await in_proof.query(queries("RDD112")[0])
         assert found["name"] == "send invoice"
+        fixed = await deployment(in_proof, "Billing")
+        await in_proof.deploy("full")
+        full = await deployment(in_proof, "Billing")
+        assert full != fixed
+        uri = (await in_proof.admin("GET", f"/deployments/{fixed}"))["uri"]
+        await in_proof.admin("POST", "/deployments", {"uri": uri, "force": True})
+        assert await deployment(in_proof, "Billing") == fixed
         assert await in_proof.operate("resume", target, deployment=full) == 200
         await in_proof.until_all_completed()
 
