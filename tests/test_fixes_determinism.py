@@ -2275,6 +2275,43 @@ def test_what_a_step_only_reads_of_the_context(
     assert result.outcome.kind == outcome
 
 
+def test_kill_reaches_what_a_step_has_called(lab: Lab, tmp_path: Path) -> None:
+    """RDD103: stuck on the fixed code without a result of the step, while its call goes on."""
+    slug, reserves, call = "determinism/context-inside-run", "POST /reservations", "Cart/cart-1/add"
+    puts = """@cart.handler()
+async def put(ctx: restate.ObjectContext, item: str) -> str:
+    return await ctx.run_typed("reserve", reserve, item=item)
+
+
+@cart.handler()
+async def add("""
+    asks, puts_it = "ctx.set(item, cents)", "await ctx.object_call(put, 'x', item)"
+    changes = [("@cart.handler()\nasync def add(", puts), (asks, puts_it)]
+    dont = changed(tmp_path, f"{slug}/dont", *changes)
+    changed(tmp_path, f"{slug}/do", *changes)
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 420}
+        put = in_proof.outside.hold(reserves, at_most=20.0)
+        adding = asyncio.create_task(in_proof.call(call, "tea"))
+        await until_status(in_proof, call, "paused")
+        await in_proof.until_effect(reserves, times=2)
+        (found,) = await in_proof.query(queries("RDD103")[0])
+        assert found["target"] == call
+        assert await in_proof.operate("kill", call) == 200
+        await in_proof.until_all_completed()
+        ended = await in_proof.query("select completion_failure from sys_invocation")
+        assert [row["completion_failure"] for row in ended] == ["[409] killed"] * 2
+        put.set()
+        await adding
+
+    killed = dataclasses.replace(crash_after_effect(reserves), successor="do")
+    trace = instead(lab, SNIPPETS / slug, prove, killed, dont).trace
+    refused = [failure.message for failure in trace.failures() if failure.code == "RT0016"]
+    assert refused
+    assert all("'await' could not be replayed" in message for message in refused)
+
+
 def test_what_hangs_in_a_step_is_not_found_before_its_limits_and_can_be_killed(lab: Lab) -> None:
     """RDD103."""
     proof, target = load(CHAPTER / "context-inside-run"), "Cart/cart-1/add"
