@@ -710,6 +710,8 @@ def test_a_loser_that_acts_and_fails_is_found(lab: Lab, tmp_path: Path, how: str
         asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
         if how != "own failure":
             await in_proof.operate(how, "Travel/home")
+            taxis = "select id from sys_invocation where target = 'Travel/taxi'"
+            await in_proof.until_no_row(f"{taxis} and status != 'completed'")
         await in_proof.resolve_awakeable(asked["POST /offers/red"], "ann")
         await call
         await until_status(in_proof, "Travel/home", "completed")
