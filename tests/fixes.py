@@ -66,6 +66,12 @@ def in_place(lab: Lab, rule: Path, stimulus: Stimulus | None = None) -> Result:
     return lab.run(lab.laboratory.result(proof, proof.snippet("dont"), fixed))
 
 
+async def pause_at_work(in_proof: LabInProof, target: str) -> None:
+    """Pauses an invocation that waits for its step; what is accepted has yet to come to the attempt."""
+    assert await in_proof.operate("pause", target) == 202
+    await in_proof.until_still(0.3)
+
+
 async def until_status(in_proof: LabInProof, target: str, status: str) -> None:
     """Waits until an invocation has a status."""
     await in_proof.until_row(

@@ -37,6 +37,7 @@ from tests.fixes import (
     deployment,
     in_place,
     instead,
+    pause_at_work,
     queries,
     resume_on,
     resume_on_one_before_the_latest,
@@ -2168,7 +2169,7 @@ def test_what_took_the_road_ends_on_the_old_code(lab: Lab, stimulus: Stimulus, w
             "select id from sys_journal where entry_type = 'Notification: Run' "
             "group by id having count(*) >= 2"
         )
-        assert await in_proof.operate("pause", target) == 202
+        await pause_at_work(in_proof, target)
         shipped.set()
         await until_status(in_proof, target, "paused")
         found = await in_proof.query(query)
@@ -2210,7 +2211,7 @@ def test_order_that_the_road_answered_just_before_is_told_by_road(lab: Lab, tmp_
         await in_proof.until_row(BOTH_COMPANIES_ASKED)
         picked.set()
         await in_proof.until_effect(shipment)
-        assert await in_proof.operate("pause", target) == 202
+        await pause_at_work(in_proof, target)
         shipped.set()
         await until_status(in_proof, target, "paused")
         assert len(await in_proof.query(query)) == 1
@@ -2243,7 +2244,7 @@ def test_a_shipment_that_was_repeated_is_not_told_by_whom(lab: Lab) -> None:
         )
         await replace_worker(in_proof)
         await in_proof.until_effect(shipment, times=2)
-        assert await in_proof.operate("pause", target) == 202
+        await pause_at_work(in_proof, target)
         shipped.set()
         await until_status(in_proof, target, "paused")
         assert not await in_proof.query(query)

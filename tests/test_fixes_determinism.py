@@ -58,6 +58,7 @@ from tests.fixes import (
     deployment,
     in_place,
     instead,
+    pause_at_work,
     queries,
     resume_on,
     until_status,
@@ -1435,7 +1436,7 @@ def test_a_charge_of_nothing_may_be_what_the_bank_has(lab: Lab) -> None:
         charged = in_proof.outside.hold(charge, at_most=20.0)
         refused.set()
         await in_proof.until_effect(charge, times=2)
-        assert await in_proof.operate("pause", "Checkout/pay") == 202
+        await pause_at_work(in_proof, "Checkout/pay")
         charged.set()
         await until_status(in_proof, "Checkout/pay", "paused")
         assert len(await in_proof.query(query)) == 1
@@ -2035,7 +2036,7 @@ def test_right_number_is_found_once_the_old_code_has_failed(lab: Lab, tmp_path: 
         mailed = in_proof.outside.hold(mail, at_most=20.0)
         await in_proof.call(f"{target}/send")
         await in_proof.until_effect(mail)
-        assert await in_proof.operate("pause", target) == 202
+        await pause_at_work(in_proof, target)
         mailed.set()
         await until_status(in_proof, target, "paused")
         assert await in_proof.query(queries("RDD106")[0]) == []
@@ -2639,7 +2640,7 @@ def test_model_is_asked_again_on_the_old_code_until_it_is_moved(
         await in_proof.until_effect("POST /emails")
         await in_proof.deploy("do")
         if moved:
-            assert await in_proof.operate("pause", target) == 202
+            await pause_at_work(in_proof, target)
         mailed.set()
         if moved:
             await until_status(in_proof, target, "paused")
@@ -2674,8 +2675,7 @@ def test_what_is_moved_to_the_new_code_asks_and_mails_once(
             await in_proof.until_effect(waits_for)
             await in_proof.deploy("do")
             assert await in_proof.operate("resume", target, deployment="latest") == 409
-            assert await in_proof.operate("pause", target) == 202
-            await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
+            await pause_at_work(in_proof, target)
             answer.set()
         await resume_paused(in_proof, target)
         await in_proof.until_all_completed()
@@ -2923,7 +2923,7 @@ def test_price_that_is_lost_after_the_charge_is_answered_with_nothing(lab: Lab) 
         charged = in_proof.outside.hold("POST /charges", at_most=20.0)
         paying = asyncio.create_task(in_proof.call("Checkout/pay", "tea"))
         await in_proof.until_effect("POST /charges")
-        assert await in_proof.operate("pause", "Checkout/pay") == 202
+        await pause_at_work(in_proof, "Checkout/pay")
         charged.set()
         await until_status(in_proof, "Checkout/pay", "paused")
         found.extend(await in_proof.query(queries("RDD113")[0]))

@@ -44,6 +44,7 @@ from tests.fixes import (
     deployment,
     in_place,
     instead,
+    pause_at_work,
     queries,
     resume_on,
     until_status,
@@ -1159,8 +1160,7 @@ def test_count_of_the_tries_begins_anew(lab: Lab, how: str) -> None:
             await in_proof.restart_server()
             first.set()
         else:
-            await in_proof.operate("pause", "Members/collect")
-            await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
+            await pause_at_work(in_proof, "Members/collect")
             first.set()
             await until_status(in_proof, "Members/collect", "paused")
             assert await in_proof.operate("resume", "Members/collect") == 200
@@ -1616,7 +1616,7 @@ def test_top_up_that_runs_is_paused_before_it_is_resumed_on_the_fixed_code(lab: 
         await in_proof.until_effect(rate)
         await in_proof.deploy("do")
         assert await in_proof.operate("resume", target, deployment="latest") == 409
-        assert await in_proof.operate("pause", target) == 202
+        await pause_at_work(in_proof, target)
         asked.set()
         await until_status(in_proof, target, "paused")
         assert await in_proof.operate("resume", target, deployment="latest") == 200
@@ -2298,7 +2298,7 @@ def test_late_binding_is_fixed_at_a_new_url(
             goes_on = in_proof.outside.hold(back, at_most=20.0)
             await in_proof.until_effect(back, times=2)
         if paused_at:
-            assert await in_proof.operate("pause", target) == 202
+            await pause_at_work(in_proof, target)
             goes_on.set()
             await until_status(in_proof, target, "paused")
             found.extend(await in_proof.query(queries("RDD513")[0]))
@@ -2368,7 +2368,7 @@ def test_meal_whose_courier_is_asked_is_refunded_when_it_is_paused(lab: Lab, pau
         buying = asyncio.create_task(in_proof.call(target, "order-1"))
         await in_proof.until_effect(courier)
         if pauses:
-            assert await in_proof.operate("pause", target) == 202
+            await pause_at_work(in_proof, target)
         asked.set()
         if pauses:
             await resume_on(in_proof, target)
@@ -2629,7 +2629,7 @@ def test_a_renewal_that_mails_is_moved_to_the_fix_and_obeys_its_cancel(
         renewing = asyncio.create_task(in_proof.call(target, "ann"))
         await in_proof.until_effect("POST /emails")
         await in_proof.deploy("do")
-        assert await in_proof.operate("pause", target) == 202
+        await pause_at_work(in_proof, target)
         mailed.set()
         await until_status(in_proof, target, "paused")
         mailed = in_proof.outside.hold("POST /emails", at_most=20.0)

@@ -42,6 +42,7 @@ from tests.fixes import (
     deployment,
     in_place,
     instead,
+    pause_at_work,
     queries,
     resume_on,
     resume_on_one_before_the_latest,
@@ -1378,7 +1379,7 @@ def test_long_step_that_ended_in_time_has_its_result_in_the_journal(
         await in_proof.call(f"{target}/send", "ann")
         await in_proof.until_effect(read)
         await in_proof.deploy("do")
-        assert await in_proof.operate("pause", target) == 202
+        await pause_at_work(in_proof, target)
         slow.set()
         await until_status(in_proof, target, "paused")
         assert await in_proof.query(

@@ -20,7 +20,7 @@ from restate_guide.site.book import open_book
 from restate_guide.site.words import symptoms
 from tests.bare import run
 from tests.conftest import Lab
-from tests.fixes import afterwards, changed, instead, until_status
+from tests.fixes import afterwards, changed, instead, pause_at_work, until_status
 
 PAGES = catalogue.symptom_pages()
 BOOK = open_book(ROOT)
@@ -478,7 +478,7 @@ def test_an_attempt_under_way_after_one_that_failed_is_found(lab: Lab, tmp_path:
             listed = await in_proof.query(first)
             assert listed == ([{"target": target, "status": "running"}] if failed else [])
             assert await in_proof.operate("resume", target, deployment="latest") == 409
-            assert await in_proof.operate("pause", target) == 202
+            await pause_at_work(in_proof, target)
             held.set()
             await until_status(in_proof, target, "paused")
             told = [str(row["event_json"]) for row in await in_proof.query(further)]
