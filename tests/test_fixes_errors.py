@@ -419,6 +419,28 @@ def test_what_was_killed_may_have_sent_its_invoice(lab: Lab, tmp_path: Path) -> 
     assert str(trace.rows["places"][0]["place"]).startswith("place-")
 
 
+@pytest.mark.parametrize(("refused", "rows"), [("PUT /places", 1), ("PUT /invoices/ann", 2)])
+def test_student_whose_call_was_killed_may_have_been_enrolled_by_another(
+    lab: Lab, tmp_path: Path, refused: str, rows: int
+) -> None:
+    """RDD504: so one place is left; all the student has, if the killed one took none."""
+    act = "def take_place(place: str, student: str) -> None:\n"
+    asks = f'{act}    httpx.put(f"{{API_URL}}/places").raise_for_status()\n'
+    snippet = changed(tmp_path, "errors/kill-skips-compensation/dont", (act, asks))
+    found: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(refused, times=3)
+        for _ in range(2):
+            await in_proof.call("Courses/enrol", "ann")
+        found.extend(await in_proof.query(queries("RDD504")[0]))
+
+    trace = instead(lab, CHAPTER / "kill-skips-compensation", prove, PLAIN, snippet).trace
+    assert [call.status for call in trace.calls] == [500, 200]
+    assert len(found) == 1
+    assert [place["student"] for place in trace.rows["places"]] == ["ann"] * rows
+
+
 @pytest.mark.parametrize(("by", "rows"), [("operator", 1), ("policy", 0)])
 def test_kill_by_an_operator_kills_the_calls_too(
     lab: Lab, tmp_path: Path, by: str, rows: int
