@@ -2898,6 +2898,31 @@ def test_giant_step_under_way_repeats_less_with_a_key_for_each(
     assert trace.effect_counts()["POST /reservations"] == reserved
 
 
+@pytest.mark.parametrize(("place", "charges"), [("before", 2), ("after", 1)])
+def test_keys_of_the_other_requests_are_drawn_after_that_of_the_charge(
+    lab: Lab, tmp_path: Path, place: str, charges: int
+) -> None:
+    """RDD118: in place, drawn before it, they change it, and no error says so."""
+    rule, first = "determinism/one-giant-step", "    key = str(ctx.uuid())\n"
+    others = "    stock, printer = str(ctx.uuid()), str(ctx.uuid())\n"
+    drawn = others + first if place == "before" else first + others
+    keys = [
+        (f'post("{path}", order)', f'post("{path}", order, {key})')
+        for path, key in (("reservations", "stock"), ("labels", "printer"))
+    ]
+    changed(tmp_path, f"{rule}/dont", (first, drawn), *keys).rename(tmp_path / "keyed.py")
+    dont = changed(tmp_path, f"{rule}/dont")
+    stimulus = dataclasses.replace(crash_after_effect("POST /charges"), successor="keyed")
+
+    trace = instead(lab, SNIPPETS / rule, load(SNIPPETS / rule).prove, stimulus, dont).trace
+    assert trace.effect_counts() == {
+        "POST /reservations": 2,
+        "POST /labels": 2,
+        "POST /charges": charges,
+    }
+    assert "RT0016" not in {failure.code for failure in trace.failures()}
+
+
 def test_cancel_between_the_steps_leaves_those_before_it_done(lab: Lab) -> None:
     """RDD118: reserved and labelled, and never charged."""
     rule = CHAPTER / "one-giant-step"
