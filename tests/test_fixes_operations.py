@@ -388,6 +388,43 @@ def test_retention_of_a_workflows_run_has_a_setting_of_its_own(
     assert [row["completion_retention"] for row in listed] == [kept]
 
 
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [("Service", "PT604800S"), ("VirtualObject", "PT604800S"), ("Workflow", "PT86400S")],
+)
+def test_call_from_outside_is_given_a_key_unless_it_is_a_workflows(
+    lab: Lab, tmp_path: Path, kind: str, kept: str
+) -> None:
+    """RDD603: that one is kept as long as its journal."""
+    shared = 'kind="shared"' * (kind == "VirtualObject")
+    look = f"""
+looks = restate.{kind}("Looks", idempotency_retention=KNOWN_FOR)
+
+
+@looks.handler({shared})
+async def look(ctx: restate.Context) -> str:
+    return "looked"
+
+
+app = restate.app([payouts, looks])"""
+    change = ("\napp = restate.app([payouts])", look)
+    snippet = changed(tmp_path, "operations/retention-too-short/do", change)
+    target, rows = "Looks/look" if kind == "Service" else "Looks/ann/look", []
+
+    async def call(in_proof: LabInProof) -> None:
+        await in_proof.call(target)
+        await in_proof.call(f"{target}/send")
+        await in_proof.until_all_completed()
+        rows.extend(
+            await in_proof.query("select idempotency_key, completion_retention from sys_invocation")
+        )
+
+    rule = CHAPTER / "retention-too-short"
+    instead(lab, rule, call, snippet=snippet, server={})
+    assert [row["completion_retention"] for row in rows] == [kept] * 2
+    assert [bool(row.get("idempotency_key")) for row in rows] == [kind != "Workflow"] * 2
+
+
 def test_what_a_handler_calls_without_a_key_is_not_listed(lab: Lab, tmp_path: Path) -> None:
     """RDD603: it is kept as long as its journal, whatever the service's retention."""
     calls = """
