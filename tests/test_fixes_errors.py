@@ -935,27 +935,46 @@ def test_step_without_a_limit_is_resumed_on_the_fixed_code(lab: Lab) -> None:
 
 
 def test_step_without_a_limit_is_paused_while_it_is_tried(lab: Lab) -> None:
-    """RDD511: the page's query finds it then; on the fixed code the last week's rate is taken."""
+    """RDD511: the page's query finds it until it is resumed on the fix, and finds no new quote there."""
     rate, target = "GET /rates/eur", "Quotes/price"
-    (query,) = queries("RDD511")
+    (query,) = re.findall(r"^```sql\n(.*?)^```", PAGES["RDD511"], re.M | re.S)
+    found: list[list[str]] = []
 
     async def fix(in_proof: LabInProof) -> None:
         in_proof.outside.fail(rate, times=99)
         first = in_proof.outside.hold(rate, at_most=20.0)
-        quoting = asyncio.create_task(in_proof.call(target, 200))
+        await in_proof.call(f"{target}/send", 200)
         await in_proof.until_effect(rate)
-        assert [row["status"] for row in await in_proof.query(query)] == ["running"]
         await in_proof.deploy("do")
-        assert await in_proof.operate("resume", target, deployment="latest") == 409
+        fixed = await deployment(in_proof, "Quotes")
+
+        async def look() -> None:
+            rows = await in_proof.query(query.replace("dp_…", fixed))
+            found.append([str(row["status"]) for row in rows])
+
+        await look()
+        assert await in_proof.operate("resume", target, deployment=fixed) == 409
         assert await in_proof.operate("pause", target) == 202
         await until_status(in_proof, target, "paused")
+        await in_proof.call(f"{target}/send", 200)
+        await in_proof.until_row(
+            f"select id from sys_invocation where status = 'running' and pinned_deployment_id = '{fixed}'"
+        )
+        await look()
+        (paused,) = await in_proof.query(
+            f"select id from sys_invocation where target = '{target}' and status = 'paused'"
+        )
+        await in_proof.admin("PATCH", f"/invocations/{paused['id']}/resume?deployment={fixed}")
+        await in_proof.until_row(
+            f"select id from sys_invocation where id = '{paused['id']}' and status = 'running'"
+        )
+        await look()
         first.set()
-        assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_all_completed()
-        await quoting
 
     trace = instead(lab, CHAPTER / "dead-retry-option", fix).trace
-    assert trace.invocations[0].result == 180.0
+    assert found == [["running"], ["paused"], []]
+    assert [quote.result for quote in trace.invocations] == [180.0, 180.0]
 
 
 def test_argument_taken_for_options_resumes_on_the_fixed_code(lab: Lab) -> None:
