@@ -484,6 +484,40 @@ def test_order_is_written_in_for_one_id_alone(
     assert [effect.body["item"] for effect in effects] == stuck + (reserved or stuck)
 
 
+def test_items_that_the_journal_has_not_come_to_stand_behind_it(lab: Lab, tmp_path: Path) -> None:
+    """RDD111: the worker died after the first item; the fix was registered before the written order."""
+    rule, target = CHAPTER / "unordered-iteration", "Orders/fulfil"
+    dont = changed(tmp_path, "determinism/unordered-iteration/dont")
+    changed(tmp_path, "determinism/unordered-iteration/do")
+
+    async def prove(in_proof: LabInProof) -> None:
+        await load(rule).prove(in_proof)
+        await until_status(in_proof, target, "paused")
+        (stuck,) = await in_proof.query(queries("RDD111")[0])
+        (step,) = await in_proof.query(
+            f"select name from sys_journal where id = '{stuck['id']}' and entry_type = 'Command: Run'"
+        )
+        first = str(step["name"]).removeprefix("reserve ")
+        written = (
+            f'[{first!r}, *(set(items) - {{{first!r}}})] if ctx.request().id == "{stuck["id"]}"'
+        )
+        text = dont.read_text().replace("set(items)", f"{written} else set(items)")
+        (tmp_path / "written.py").write_text(text)
+        await in_proof.deploy("do")
+        fixed = await deployment(in_proof, "Orders")
+        await in_proof.deploy("written")
+        old = await deployment(in_proof, "Orders")
+        uri = (await in_proof.admin("GET", f"/deployments/{fixed}"))["uri"]
+        await in_proof.admin("POST", "/deployments", {"uri": uri, "force": True})
+        assert await in_proof.operate("resume", target, deployment=old) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, rule, prove, crash_after_step("reserve cup"), dont).trace
+    assert trace.invocations[0].result == 4
+    items = [effect.body["item"] for effect in trace.effects]
+    assert items[0] == "cup" and sorted(items) == ["cup", "pot", "tea", "tray"]
+
+
 def test_fix_that_was_registered_first_is_registered_once_more(lab: Lab) -> None:
     """RDD111: else new orders go to the old code; without `force` nothing changes."""
 
