@@ -1156,6 +1156,16 @@ def test_a_step_past_the_abort_timeout_has_the_others_repeated(lab: Lab) -> None
     assert trace.effect_counts()["POST /shipments"] > 1
 
 
+def test_restate_gather_outlasts_the_inactivity_timeout(lab: Lab, tmp_path: Path) -> None:
+    """RDD401: where the server streams; by `asyncio.gather` the same ships twice, as the page shows."""
+    proof = load(CHAPTER / "gather-of-steps")
+    gathers = ("await asyncio.gather", "await restate.gather")
+    snippet = changed(tmp_path, "concurrency/gather-of-steps/inactive", gathers)
+    slowly = proof.asides["inactive"].prove
+    assert slowly
+    assert instead(lab, proof.folder, slowly, PLAIN, snippet).outcome == proof.promise
+
+
 @pytest.mark.parametrize(("variant", "times"), [("dont", 2), ("do", 1)])
 def test_on_lambda_asyncios_gather_ships_again(
     lab: Lab, tmp_path: Path, variant: str, times: int
