@@ -759,16 +759,20 @@ def test_model_does_not_restore_keys_that_are_tuples(lab: Lab, tmp_path: Path) -
 
 @pytest.mark.server
 @pytest.mark.parametrize("successor", ["do", "dont"])
+@pytest.mark.parametrize(
+    ("block", "end"),
+    [("except restate.TerminalError", "\n        raise"), ("finally", "")],
+    ids=["except", "finally"],
+)
 def test_what_goes_on_after_the_failure_meets_a_mismatch_in_place(
-    lab: Lab, tmp_path: Path, successor: str
+    lab: Lab, tmp_path: Path, successor: str, block: str, end: str
 ) -> None:
-    """RDD804: an `except` has caught it, and its journal has no step of the futures."""
+    """RDD804: its journal has a step, and none of the futures."""
     line = "    await restate.gather(*started)"
     note = f"""    try:
     {line}
-    except restate.TerminalError:
-        await ctx.run_typed("note", "noted".upper)
-        raise"""
+    {block}:
+        await ctx.run_typed("note", "noted".upper){end}"""
     changed(tmp_path, "data/foreign-awaitable/do", (line, note))
     changed(tmp_path, "data/foreign-awaitable/dont", (f"{line}  # type: ignore[arg-type]", note))
     proof = load(CHAPTER / "foreign-awaitable")
