@@ -588,6 +588,8 @@ def test_longer_limit_reaches_what_is_under_way_before_the_next_registration(
         await in_proof.admin("PATCH", "/services/Statements", {"abort_timeout": "30m"})
         if earlier == "limit":
             await in_proof.deploy("do")
+            again = await in_proof.admin("GET", "/services/Statements")
+            assert again["abort_timeout"] == "10m"  # it has none of its own there
         assert (await sending is not None) == sent
 
     trace = instead(lab, rule, lengthen, snippet=snippet).trace
