@@ -710,6 +710,45 @@ def test_order_that_sleeps_is_moved_to_the_old_version_and_one_of_the_new_is_not
     assert not any(attempt.ends == "error" for attempt in first.attempts)
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_order_that_goes_on_to_confirm_before_it_is_paused_is_not_listed_any_more(
+    lab: Lab, again: bool
+) -> None:
+    """RDD605: resumed on the old version nevertheless, it fails there."""
+    rule, target, (query,) = (
+        CHAPTER / "code-changed-in-flight",
+        "Orders/place",
+        queries("RDD605"),
+    )
+    reserve, confirm = "POST /reservations", "POST /emails"
+    failed = """select id from sys_journal_events
+        where event_type = 'Paused' and event_json like '%"RT0016"%'"""
+
+    async def fix(in_proof: LabInProof) -> None:
+        reserved = in_proof.outside.hold(reserve, at_most=20.0)
+        mailed = in_proof.outside.hold(confirm, at_most=20.0)
+        await in_proof.call(f"{target}/send", "order-1")
+        await in_proof.until_effect(reserve)
+        await in_proof.deploy("before")
+        assert [row["status"] for row in await in_proof.query(query)] == ["running"]
+        reserved.set()
+        await in_proof.until_effect(confirm)
+        await pause_at_work(in_proof, target)
+        mailed.set()
+        await until_status(in_proof, target, "paused")
+        assert await in_proof.query(query) == []
+        if again:
+            assert await in_proof.operate("resume", target) == 200
+            await in_proof.until_all_completed()
+        else:
+            assert await in_proof.operate("resume", target, deployment="latest") == 200
+            await in_proof.until_row(failed)
+
+    trace = instead(lab, rule, fix, PLAIN).trace
+    sent = {reserve: 1, confirm: 1}
+    assert trace.effect_counts() == (sent | {"POST /parcels": 1} if again else sent)
+
+
 def test_order_that_has_asked_to_ship_fails_on_the_do(lab: Lab) -> None:
     """RDD605: the new step is behind what the journal held, as long as that is not the last one."""
     rule = CHAPTER / "code-changed-in-flight"
