@@ -1375,10 +1375,11 @@ def test_order_that_began_with_the_flag_on_needs_it_on(lab: Lab, tmp_path: Path)
 
 
 @pytest.mark.parametrize("resumed", [True, False])
-def test_flag_that_decides_about_a_value_is_undone_while_the_order_is_suspended(
-    lab: Lab, resumed: bool, tmp_path: Path
+@pytest.mark.parametrize("status", ["suspended", "running"])
+def test_flag_that_decides_about_a_value_is_undone_while_the_order_waits(
+    lab: Lab, status: str, resumed: bool, tmp_path: Path
 ) -> None:
-    """RDD606: nothing fails, and the page's query finds nothing."""
+    """RDD606: nothing fails, and the page's query finds nothing. What runs is paused first."""
     rule, target, flag = CHAPTER / "flag-read-in-flight", "Tickets/sell", tmp_path / "flag"
     snippet = changed(
         tmp_path,
@@ -1396,20 +1397,31 @@ def test_flag_that_decides_about_a_value_is_undone_while_the_order_is_suspended(
     waits = "select id from sys_journal where entry_type = 'Notification: Run' and index > 3"
 
     async def sell(in_proof: LabInProof) -> None:
-        selling = asyncio.create_task(in_proof.call(target, "order-1"))
+        await in_proof.call(f"{target}/send", "order-1")
         await in_proof.until_row(waits)
-        await until_status(in_proof, target, "suspended")
+        await until_status(in_proof, target, status)
         flag.touch()
+        if status == "running":  # as the restart of a worker, it begins another attempt
+            assert await in_proof.operate("pause", target) == 202
+            await until_status(in_proof, target, "paused")
+            assert await in_proof.operate("resume", target) == 200
+            await until_status(in_proof, target, status)
         await in_proof.deploy("off")
+        if resumed and status == "running":
+            assert await in_proof.operate("resume", target, deployment="latest") == 409
+            assert await in_proof.operate("pause", target) == 202
+            await until_status(in_proof, target, "paused")
         if resumed:
             assert await in_proof.operate("resume", target, deployment="latest") == 200
         assert not await in_proof.query(queries("RDD606")[0])
         (id,) = (each.body["order"] for each in in_proof.outside.ledger if "wait" in each.effect)
         await in_proof.resolve_awakeable(id, "told")
-        assert await selling == ("charge-1" if resumed else "charge-1, checked")
+        await in_proof.until_all_completed()
 
-    trace = instead(lab, rule, sell, REPLAY_EVERY_AWAIT, snippet).trace
+    stimulus = REPLAY_EVERY_AWAIT if status == "suspended" else PLAIN
+    trace = instead(lab, rule, sell, stimulus, snippet).trace
     assert not trace.failures()
+    assert trace.invocations[0].result == ("charge-1" if resumed else "charge-1, checked")
     assert trace.effects[-1].body == {"order": "order-1", "checked": not resumed}
 
 
