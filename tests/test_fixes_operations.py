@@ -1030,6 +1030,19 @@ def test_body_that_is_no_json_never_comes_to_the_handler(
     instead(lab, rule, broken, snippet=load(rule).snippet(snippet))
 
 
+@pytest.mark.parametrize("said", ["", "application/json", "text/plain"])
+def test_the_server_lets_no_body_through_if_it_has_no_content_type(lab: Lab, said: str) -> None:
+    """RDD608: with one, the server itself refuses it, and no invocation begins."""
+
+    async def nothing(in_proof: LabInProof) -> None:
+        await in_proof.call("Parcels/send", headers={"content-type": said} if said else {})
+
+    trace = instead(lab, CHAPTER / "bad-input-is-500", nothing, PLAIN).trace
+    (call,) = trace.calls
+    assert (call.status, len(trace.invocations)) == ((400, 0) if said else (None, 1))
+    assert not said or call.answer["source"] == "ingress"
+
+
 def test_only_what_had_no_body_is_found(lab: Lab, tmp_path: Path) -> None:
     """RDD608: not what was paused by another `None`."""
     (query,) = queries("RDD608")
