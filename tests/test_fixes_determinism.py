@@ -1856,8 +1856,18 @@ def test_value_that_is_written_again_overwrites_another_one(lab: Lab, tmp_path: 
     assert kept == [{"id": "packed"}, {"id": "shipped"}, {"id": "packed"}]
 
 
-def test_what_fined_already_replays_where_its_id_decides(lab: Lab, tmp_path: Path) -> None:
-    """RDD108: on the old code, in place; no other invocation takes that branch for it."""
+@pytest.mark.parametrize(
+    ("restart", "fines"),
+    [(LATE_REPLAY, 1), (crash_after_effect("POST /fines"), 2)],
+    ids=["when it has fined", "while it fines"],
+)
+def test_what_fined_already_replays_where_its_id_decides(
+    lab: Lab, tmp_path: Path, restart: Stimulus, fines: int
+) -> None:
+    """RDD108: on the old code, in place; no other invocation takes that branch for it.
+
+    A restart while it fines stops it with RT0016, and it fines twice: so all others end before that.
+    """
     proof = load(CHAPTER / "wall-clock")
     target = "Orders/buy"
     known = 'ctx.request().id in httpx.get(f"{API_URL}/stuck").json()'
@@ -1877,10 +1887,10 @@ def test_what_fined_already_replays_where_its_id_decides(lab: Lab, tmp_path: Pat
         (ended,) = await in_proof.query("select completion_result from sys_invocation")
         assert ended["completion_result"] == "success"
 
-    stimulus = dataclasses.replace(LATE_REPLAY, successor="stuck")
+    stimulus = dataclasses.replace(restart, successor="stuck")
     trace = instead(lab, proof.folder, prove, stimulus, dont).trace
     assert {failure.code for failure in trace.failures()} >= {"RT0016"}
-    assert trace.effect_counts()["POST /fines"] == 1
+    assert trace.effect_counts()["POST /fines"] == fines
 
 
 LATER = "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
