@@ -33,6 +33,11 @@ MAILED = dataclasses.replace(REPLAY_EVERY_AWAIT, workers=2, crash_at={"after_ste
             "effect-repeated",
         ),
         ("determinism/context-inside-run", LATE_REPLAY, "holds"),
+        (
+            "determinism/context-inside-run",
+            crash_after_effect("POST /reservations"),
+            "effect-repeated",
+        ),
         ("determinism/random-value-drifts", crash_after_step("book"), "wrong-value"),
         ("determinism/ctx-uuid-as-secret", crash_after_step("mail token"), "secret-exposed"),
         ("determinism/helpers-drawn-inside-run", MAILED, MISMATCH),
