@@ -2892,6 +2892,26 @@ def test_buyer_who_began_before_the_fix(lab: Lab, in_place: bool) -> None:
     assert ("RT0016" in {failure.code for failure in trace.failures()}) == in_place
 
 
+def test_buyer_who_waits_for_the_order_is_found_once_that_has_answered(lab: Lab) -> None:
+    """RDD104: suspended when the fix is registered, so the page has its query asked until all have ended."""
+    reserve, target = "POST /reservations", "Shop/buy"
+    (stuck, _) = queries("RDD104", "inv_1")
+
+    async def prove(in_proof: LabInProof) -> None:
+        answer = in_proof.outside.hold(reserve, at_most=20.0)
+        buying = asyncio.create_task(in_proof.call(target, "tea"))
+        await in_proof.until_effect(reserve)
+        await until_status(in_proof, target, "suspended")
+        await in_proof.deploy("do")
+        assert not await in_proof.query(stuck)
+        answer.set()
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(stuck)) == 1
+        assert await buying is None
+
+    instead(lab, CHAPTER / "random-decides-a-step", prove, REPLAY_EVERY_AWAIT)
+
+
 def test_buyer_who_has_only_the_input_goes_on_on_the_fix(lab: Lab, tmp_path: Path) -> None:
     """RDD104: it hasn't called yet when the fix is registered, and meets no mismatch there."""
     slug, target = "determinism/random-decides-a-step", "Shop/buy"
