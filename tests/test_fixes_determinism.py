@@ -2591,6 +2591,28 @@ def test_who_found_the_cache_full_goes_on_where_it_is_filled_at_the_start(
     assert trace.effect_counts()["POST /invoices"] == 2
 
 
+def test_who_fills_the_cache_on_the_old_deployment_is_stuck_after_the_fix(lab: Lab) -> None:
+    """RDD112: not when that is registered, so the page has its query asked until all have ended."""
+    target, (query,) = "Billing/bill", queries("RDD112")
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /taxes/DE"] = {"percent": 19}
+        sent = in_proof.outside.hold("POST /invoices", at_most=20.0)
+        await in_proof.call(f"{target}/send", "DE")
+        await in_proof.until_effect("POST /invoices")
+        await in_proof.deploy("do")
+        assert not await in_proof.query(query)
+        sent.set()
+        await until_status(in_proof, target, "paused")
+        assert [row["name"] for row in await in_proof.query(query)] == ["fetch tax"]
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
+        await in_proof.until_all_completed()
+        assert not await in_proof.query(query)
+
+    trace = instead(lab, CHAPTER / "global-decides-a-step", prove, REPLAY_EVERY_AWAIT).trace
+    assert trace.effect_counts()["POST /invoices"] == 1
+
+
 def test_step_whose_wait_was_cancelled_has_acted(lab: Lab, tmp_path: Path) -> None:
     """RDD114: where the handler goes on after the cancellation, the page's query finds it."""
     (query,) = queries("RDD114")
