@@ -1453,6 +1453,21 @@ def test_a_scan_that_is_reported_twice_is_noted_once(lab: Lab) -> None:
     assert result.outcome == noted
 
 
+def test_a_lost_report_that_is_sent_after_a_newer_one_replaces_it(lab: Lab) -> None:
+    """RDD312: the parcel has come to Wien, and is back in Graz."""
+    slug = "context-outside-a-handler"
+
+    async def prove(in_proof: LabInProof) -> None:
+        for scan in ("scan-8/parcel-1/Wien", "scan-7/parcel-1/Graz"):
+            await in_proof.post(in_proof.worker_url, f"/scans/{scan}")
+            await in_proof.until_all_completed()
+            await in_proof.call("Parcels/parcel-1/where")
+
+    back = answering(slug, "noted", "Wien", "noted", "Graz")
+    result = instead(lab, CHAPTER / slug, prove, PLAIN, CHAPTER / slug / "do.py", promise=back)
+    assert result.outcome == back
+
+
 def test_a_dead_context_raises_what_a_route_may_catch(lab: Lab, tmp_path: Path) -> None:
     """RDD312: the carrier is told 200, and the report is lost."""
     line = (
