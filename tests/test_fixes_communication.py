@@ -505,13 +505,14 @@ def test_a_paused_check_out_ends_when_it_is_resumed_on_its_own_code(lab: Lab, la
 
 
 def test_a_check_out_under_way_at_the_fix_calls_itself_after_it(lab: Lab, tmp_path: Path) -> None:
-    """RDD304: the query has no call to cancel yet."""
+    """RDD304: the query has no call to cancel yet; who checks out again pays again."""
     calls = "    await ctx.object_call(empty, key=ctx.key(), arg=None)\n"
     paying = '    await ctx.run_typed("pay", pay)\n'
     slow = changed(
         tmp_path, "communication/self-call-same-key/dont", *PAYS, (calls, paying + calls)
     )
-    changed(tmp_path, "communication/self-call-same-key/do")
+    cleared = "    clear(ctx)\n    return bought\n"
+    changed(tmp_path, "communication/self-call-same-key/do", *PAYS, (cleared, paying + cleared))
 
     async def prove(in_proof: LabInProof) -> None:
         charged = in_proof.outside.hold("POST /charges", at_most=30.0)
@@ -524,9 +525,11 @@ def test_a_check_out_under_way_at_the_fix_calls_itself_after_it(lab: Lab, tmp_pa
         await in_proof.until_row(queries("RDD304")[0])
         assert await in_proof.operate("cancel", "Cart/ann/empty") == 200
         await buying
+        assert await in_proof.call("Cart/ann/check_out") == ["pot"]
 
     trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, slow).trace
-    assert [call.status for call in trace.calls] == [200, 409]
+    assert [call.status for call in trace.calls] == [200, 409, 200]
+    assert trace.effect_counts() == {"POST /charges": 2}
 
 
 def test_cancel_of_the_call_that_holds_may_empty_the_cart(lab: Lab) -> None:
