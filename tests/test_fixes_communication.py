@@ -2413,7 +2413,10 @@ def test_what_began_before_the_fix_closes_its_circle_after_it(lab: Lab, tmp_path
 
 
 def test_an_old_order_adds_to_the_empty_key_after_the_fix(lab: Lab, tmp_path: Path) -> None:
-    """RDD302: the query is asked again before the state of the empty key is cleared."""
+    """RDD302: the query is asked again before the state of the empty key is cleared.
+
+    What the customer is owed adds to what the fixed code has given since.
+    """
     checking = changed(
         tmp_path,
         "communication/wrong-call-kind/dont",
@@ -2441,11 +2444,12 @@ def test_an_old_order_adds_to_the_empty_key_after_the_fix(lab: Lab, tmp_path: Pa
         await in_proof.admin("POST", "/services/Points/state", cleared)
         await in_proof.until_no_row("select key from state where service_key = ''")
         await in_proof.call("Orders/place", "bob")
+        assert await in_proof.call("Points/bob/add", 10) == 20
 
     trace = instead(lab, CHAPTER / "wrong-call-kind", prove, snippet=checking).trace
     assert found == [1, 2]
-    assert [call.answer for call in trace.calls] == [10, 20, 10]
-    assert [(state.key, state.value) for state in trace.state] == [("bob", 10)]
+    assert [call.answer for call in trace.calls] == [10, 20, 10, 20]
+    assert [(state.key, state.value) for state in trace.state] == [("bob", 20)]
 
 
 def test_an_order_whose_call_was_cancelled_adds_nothing_to_the_empty_key(
