@@ -816,7 +816,7 @@ def test_a_promise_in_an_object_is_refused_as_in_a_service(
 
 
 def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
-    """RDD305: the fixed code asks once more, and is answered."""
+    """RDD305: the fixed code repeats the step, asks once more, and is answered."""
 
     async def fix(in_proof: LabInProof) -> None:
         await in_proof.deploy("do")
@@ -829,6 +829,7 @@ def test_claim_with_a_promise_is_killed_and_made_anew(lab: Lab) -> None:
 
     trace = afterwards(lab, CHAPTER / "promise-outside-workflow", fix, PLAIN).trace
     assert trace.calls[-1].answer == "granted"
+    assert trace.effect_counts() == {"POST /mails": 2}
 
 
 @pytest.mark.parametrize("left", ["backing-off", "suspended", "running"])
