@@ -633,7 +633,7 @@ def test_a_race_whose_caller_is_cancelled(lab: Lab, tmp_path: Path, race: str, t
         call = asyncio.create_task(in_proof.call("Travel/home"))
         await in_proof.until_row(BOTH_COMPANIES_ASKED)
         assert await in_proof.operate("cancel", "Travel/home") == 202
-        for each in begun:
+        for each in begun if told else ():  # the second cancel may come before what it breaks off
             await in_proof.until_effect(each)
         assert (await call)["message"] == "cancelled"
         await in_proof.until_still(0.3)
