@@ -901,7 +901,16 @@ def test_seat_whose_attempt_on_lambda_gave_nothing_is_found(
         httpx.get(f"{{API_URL}}/well").raise_for_status()
 {said}"""
     slug = "data/json-changes-the-type"
-    dont = changed(tmp_path, f"{slug}/dont", (app, whole.replace(said, lost)))
+    later = (
+        "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+    )
+    dont = changed(
+        tmp_path,
+        f"{slug}/dont",
+        (app, whole.replace(said, lost)),
+        ("import restate\n", "import restate\nfrom datetime import timedelta\n"),
+        ("@cinema.handler()", f"@cinema.handler({later})"),
+    )
     changed(tmp_path, f"{slug}/do", (app, whole))
 
     async def prove(in_proof: LabInProof) -> None:
@@ -919,7 +928,6 @@ def test_seat_whose_attempt_on_lambda_gave_nothing_is_found(
         path = f"/invocations/{sent['invocationId']}"
         await in_proof.admin("PATCH", f"{path}/pause")
         if when == "running":
-            await in_proof.until_still(0.3)  # it is accepted before it has come to the attempt
             answered.set()
         await until_status(in_proof, target, "paused")
         found = await in_proof.query(query.replace("dp_…", old))

@@ -529,11 +529,13 @@ def test_cancel_of_what_is_paused_in_its_undo_ends_that(lab: Lab, tmp_path: Path
     async def end(in_proof: LabInProof) -> None:
         in_proof.outside.fail("PUT /invoices/ann", times=3)
         in_proof.outside.fail("DELETE /places", times=99)
-        enrolling = asyncio.create_task(in_proof.call(target, "ann"))
+        await in_proof.call(f"{target}/send", "ann")
         await until_status(in_proof, target, "paused")
         in_proof.outside.unwell.clear()
         assert await in_proof.operate("cancel", target) == 202
-        assert (await enrolling)["message"] == "cancelled"
+        await in_proof.until_all_completed()
+        (ended,) = await in_proof.query("select completion_failure from sys_invocation")
+        assert ended["completion_failure"] == "[409] cancelled"
 
     trace = instead(lab, CHAPTER / "kill-skips-compensation", end, PLAIN, snippet).trace
     assert "DELETE /places" not in trace.effect_counts()
