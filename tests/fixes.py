@@ -16,6 +16,8 @@ from tests.conftest import Lab
 SNIPPETS = ROOT / "snippets"
 PAGES = {rule.id: rule.text for rule in rules()}
 """The Markdown of each rule, read once."""
+LATER = "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
+"""An option of a service or handler: what fails backs off for longer than any test lasts."""
 
 
 def instead(

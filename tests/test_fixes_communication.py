@@ -31,7 +31,16 @@ from restate_guide.lab import (
 )
 from restate_guide.lab import Lab as LabInProof
 from tests.conftest import Lab, apart
-from tests.fixes import SNIPPETS, afterwards, changed, deployment, instead, queries, until_status
+from tests.fixes import (
+    LATER,
+    SNIPPETS,
+    afterwards,
+    changed,
+    deployment,
+    instead,
+    queries,
+    until_status,
+)
 
 CHAPTER = SNIPPETS / "communication"
 
@@ -839,10 +848,9 @@ def test_claim_that_is_found_is_killed_wherever_it_is_left(
     """RDD305: backing off; or resumed on the fixed code, where it waits for an id that nobody was sent."""
     target, (query,) = "Expenses/claim", queries("RDD305")
     backs_off = left == "backing-off"
-    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     changes = [
         ("import httpx\n", "from datetime import timedelta\n\nimport httpx\n"),
-        ('Service("Expenses")', f'Service("Expenses", invocation_retry_policy={later})'),
+        ('Service("Expenses")', f'Service("Expenses", {LATER})'),
     ]
     slug = "communication/promise-outside-workflow"
     dont = changed(tmp_path, f"{slug}/dont", *(changes if backs_off else []))
@@ -2176,13 +2184,12 @@ def test_a_trip_with_a_limit_that_met_the_fix_in_place_ends_on_the_old_code_else
     """RDD313: paused while it backs off, and resumed by the id of that deployment, though not the latest."""
     rule, returning = "communication/awakeable-id-sent-outside-run", "{await decision}"
     limited = "{await restate.select(ok=decision, limit=ctx.sleep(timedelta(hours=1)))}"
-    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     for name in ("do", "dont"):
         changed(
             tmp_path,
             f"{rule}/{name}",
             ("import os\n", "import os\nfrom datetime import timedelta\n"),
-            ('Service("Trips")', f'Service("Trips", invocation_retry_policy={policy})'),
+            ('Service("Trips")', f'Service("Trips", {LATER})'),
             (returning, limited),
         )
     target = "Trips/approve"
@@ -3031,14 +3038,13 @@ def test_a_workflow_that_waits_and_backs_off_is_found_and_paused_first(
 ) -> None:
     """RDD314: a step beside the wait has failed."""
     target, [waiting] = "Booking/b-1/run", queries("RDD314")
-    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     rule, value = "communication/wait-without-a-limit", "    guest = await confirmed.value()\n"
     changed(tmp_path, f"{rule}/do")
     dont = changed(
         tmp_path,
         f"{rule}/dont",
         ("import os\n", "import os\nfrom datetime import timedelta\n"),
-        ('Workflow("Booking")', f'Workflow("Booking", invocation_retry_policy={policy})'),
+        ('Workflow("Booking")', f'Workflow("Booking", {LATER})'),
         (
             value,
             f"    waits = confirmed.value()\n    mark('13', 'tell')\n{value}".replace(

@@ -31,6 +31,7 @@ from restate_guide.lab import Lab as LabInProof
 from tests.bare import run
 from tests.conftest import Lab
 from tests.fixes import (
+    LATER,
     PAGES,
     SNIPPETS,
     afterwards,
@@ -901,15 +902,12 @@ def test_seat_whose_attempt_on_lambda_gave_nothing_is_found(
         httpx.get(f"{{API_URL}}/well").raise_for_status()
 {said}"""
     slug = "data/json-changes-the-type"
-    later = (
-        "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
-    )
     dont = changed(
         tmp_path,
         f"{slug}/dont",
         (app, whole.replace(said, lost)),
         ("import restate\n", "import restate\nfrom datetime import timedelta\n"),
-        ("@cinema.handler()", f"@cinema.handler({later})"),
+        ("@cinema.handler()", f"@cinema.handler({LATER})"),
     )
     changed(tmp_path, f"{slug}/do", (app, whole))
 

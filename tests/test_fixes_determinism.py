@@ -50,6 +50,7 @@ from restate_guide.lab.evidence import read
 from restate_guide.lab.outside import Received
 from tests.conftest import Lab, apart
 from tests.fixes import (
+    LATER,
     PAGES,
     SNIPPETS,
     afterwards,
@@ -1893,7 +1894,6 @@ def test_what_fined_already_replays_where_its_id_decides(
     assert trace.effect_counts()["POST /fines"] == fines
 
 
-LATER = "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
 BACKS_OFF = ("import restate\n", "from datetime import timedelta\n\nimport restate\n")
 
 

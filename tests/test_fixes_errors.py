@@ -36,6 +36,7 @@ from restate_guide.lab.outside import Received
 from restate_guide.lab.server import find_binary
 from tests.conftest import Lab
 from tests.fixes import (
+    LATER,
     PAGES,
     SNIPPETS,
     afterwards,
@@ -899,13 +900,12 @@ def test_what_backs_off_without_from_is_paused_before_it_is_resumed(
 ) -> None:
     """RDD510: the fixed code ends it with the answer of the hotel."""
     target, slug = "Trips/plan", "errors/raise-without-from"
-    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     changed(tmp_path, f"{slug}/do")
     snippet = changed(
         tmp_path,
         f"{slug}/dont",
         ("import os\n", "import os\nfrom datetime import timedelta\n"),
-        ('("Trips")', f'("Trips", invocation_retry_policy={policy})'),
+        ('("Trips")', f'("Trips", {LATER})'),
     )
 
     async def prove(in_proof: LabInProof) -> None:
@@ -1157,13 +1157,12 @@ def test_what_backed_off_in_a_loop_gets_three_tries_once_it_was_paused(
 ) -> None:
     """RDD514: the attempt that failed on the old code isn't counted, unlike in place."""
     slug, debit, target = "errors/retry-loop-by-hand", "POST /debits", "Members/collect"
-    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     changed(tmp_path, f"{slug}/do")
     dont = changed(
         tmp_path,
         f"{slug}/dont",
         ("import time\n", "import time\nfrom datetime import timedelta\n"),
-        ('("Members")', f'("Members", invocation_retry_policy={policy})'),
+        ('("Members")', f'("Members", {LATER})'),
     )
 
     async def prove(in_proof: LabInProof) -> None:
@@ -1435,13 +1434,12 @@ def test_a_refund_that_was_sent_is_found_and_its_rent_cancelled_or_resumed(
 ) -> None:
     """RDD506: backing off, and paused; resumed on the fix, it is paid back again, with a key."""
     target, (query,) = "Bikes/7/rent", queries("RDD506")
-    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     rule = "errors/compensation-not-idempotent"
     dont = changed(
         tmp_path,
         f"{rule}/dont",
         ("import httpx\n", "from datetime import timedelta\n\nimport httpx\n"),
-        ('VirtualObject("Bikes")', f'VirtualObject("Bikes", invocation_retry_policy={later})'),
+        ('VirtualObject("Bikes")', f'VirtualObject("Bikes", {LATER})'),
     )
 
     async def fix(in_proof: LabInProof) -> None:
@@ -1607,12 +1605,11 @@ def test_a_card_that_was_filled_meanwhile_is_charged(lab: Lab) -> None:
 def test_what_backs_off_has_its_two_tries_on_the_fixed_code(lab: Lab, tmp_path: Path) -> None:
     """RDD515: while the bank is still down; by a new idempotency key, the call is made anew."""
     target, rule = "Wallets/ann/top_up", "errors/paused-nobody-told"
-    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     dont = changed(
         tmp_path,
         f"{rule}/dont",
         ("import os\n", "import os\nfrom datetime import timedelta\n"),
-        ('VirtualObject("Wallets")', f'VirtualObject("Wallets", invocation_retry_policy={later})'),
+        ('VirtualObject("Wallets")', f'VirtualObject("Wallets", {LATER})'),
     )
     changed(tmp_path, f"{rule}/do")
 
@@ -2095,11 +2092,10 @@ def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Pat
 def test_pause_of_a_count_that_backs_off_opens_nothing(lab: Lab, tmp_path: Path) -> None:
     """RDD508: its attempt has ended, and opened the shop then."""
     rule, target = "errors/finally-runs-on-suspension", "Shops/7/take_stock"
-    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     snippet = changed(
         tmp_path,
         f"{rule}/dont",
-        ('VirtualObject("Shops")', f'VirtualObject("Shops", invocation_retry_policy={later})'),
+        ('VirtualObject("Shops")', f'VirtualObject("Shops", {LATER})'),
     )
 
     async def pause(in_proof: LabInProof) -> None:
@@ -2541,13 +2537,12 @@ def test_meal_that_was_refunded_is_cancelled_or_gets_its_courier(
     """RDD507: paused when no worker serves; on the fixed code, in place, it refunds by the same key."""
     target, rule, refund = "Meals/buy", "errors/bare-except", "POST /refunds"
     port, (query,) = free_port(), queries("RDD507")
-    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     do = changed(tmp_path, f"{rule}/do")
     dont = changed(
         tmp_path,
         f"{rule}/dont",
         ("import httpx\n", "from datetime import timedelta\n\nimport httpx\n"),
-        ('Service("Meals")', f'Service("Meals", invocation_retry_policy={later})'),
+        ('Service("Meals")', f'Service("Meals", {LATER})'),
     )
 
     async def fix(in_proof: LabInProof) -> None:

@@ -35,6 +35,7 @@ from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.server import SETTINGS, find_binary
 from tests.conftest import Lab
 from tests.fixes import (
+    LATER,
     PAGES,
     SNIPPETS,
     afterwards,
@@ -934,12 +935,11 @@ def test_what_backs_off_is_killed_and_called_again_under_another_key(
 ) -> None:
     """RDD607: a resume is refused, until it is paused; under the same key, the kill is the answer."""
     target = "Tickets/t-1/open"
-    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     dont = changed(
         tmp_path,
         "operations/test-without-replay/dont",
         ("import os\n", "import os\nfrom datetime import timedelta\n"),
-        ('Object("Tickets")', f'Object("Tickets", invocation_retry_policy={policy})'),
+        ('Object("Tickets")', f'Object("Tickets", {LATER})'),
     )
     changed(tmp_path, "operations/test-without-replay/do")
 
@@ -1257,10 +1257,9 @@ def test_plain_resume_takes_bad_input_to_the_fixed_code(
 ) -> None:
     """RDD608: also what is backing off, and from another URL: it is bound to no deployment."""
     target, slug = "Parcels/send", "operations/bad-input-is-500"
-    later = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     policy = (
         ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
-        ('("Parcels")', f'("Parcels", invocation_retry_policy={later})'),
+        ('("Parcels")', f'("Parcels", {LATER})'),
     )
     changed(tmp_path, f"{slug}/do")
     snippet = changed(tmp_path, f"{slug}/dont", *(policy if status == "backing-off" else ()))

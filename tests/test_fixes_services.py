@@ -29,6 +29,7 @@ from restate_guide.lab.outside import Received
 from restate_guide.lab.trace import Json
 from tests.conftest import Lab
 from tests.fixes import (
+    LATER,
     PAGES,
     SNIPPETS,
     afterwards,
@@ -172,12 +173,11 @@ def test_what_backs_off_is_paused_before_it_is_resumed(
 ) -> None:
     """RDD116, RDD706, RDD707, RDD801: a resume alone is refused with 409."""
     service = target.partition("/")[0]
-    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     dont = changed(
         tmp_path,
         f"{rule}/dont",
         ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
-        (f'("{service}")', f'("{service}", invocation_retry_policy={policy})'),
+        (f'("{service}")', f'("{service}", {LATER})'),
     )
     changed(tmp_path, f"{rule}/do")
 
@@ -222,13 +222,12 @@ def test_the_query_on_the_page_finds_what_is_backing_off(
 ) -> None:
     """RDD201, RDD202, RDD209, RDD501, RDD606, RDD608, RDD706, RDD801: what is not paused yet."""
     service = target.partition("/")[0]
-    policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
     imported = ("import restate\n", "from datetime import timedelta\n\nimport restate\n")
     dont = changed(
         tmp_path,
         snippet,
         imported,
-        (f'("{service}")', f'("{service}", invocation_retry_policy={policy})'),
+        (f'("{service}")', f'("{service}", {LATER})'),
     )
     proof = load((SNIPPETS / snippet).parent)
     ids: list[object] = []
@@ -761,15 +760,12 @@ def test_a_try_that_met_the_limits_acts_beside_what_is_resumed(lab: Lab, tmp_pat
     """RDD705: who had neither when it was looked has both then, so it is waited for first."""
     book, lent, target = "GET /books/dune", "PUT /books/dune", "Library/borrow"
     looks = 'httpx.get(f"{API_URL}/books/dune"'
-    pause = (
-        "invocation_retry_policy=restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
-    )
     snippet = changed(
         tmp_path,
         "services/control-in-the-data-plane/dont",
         ("import os\n", "import os\nfrom datetime import timedelta\n"),
         (looks, f"{looks}, timeout=30"),
-        ('restate.Service("Library")', f'restate.Service("Library", {LIMITED}, {pause})'),
+        ('restate.Service("Library")', f'restate.Service("Library", {LIMITED}, {LATER})'),
     )
 
     async def resume(in_proof: LabInProof) -> None:

@@ -25,6 +25,7 @@ from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab.trace import Trace
 from tests.conftest import Lab
 from tests.fixes import (
+    LATER,
     SNIPPETS,
     as_on_lambda,
     changed,
@@ -1493,9 +1494,8 @@ def ask_user() -> str:
     step = '    await ctx.run_typed("ask", ask_user)\n' if status == "backing-off" else ""
     slow = moved(step).replace("import restate\n", imports, 1).replace("    last =", asks, 1)
     if status == "backing-off":
-        policy = "restate.InvocationRetryPolicy(initial_interval=timedelta(hours=1))"
         served = 'restate.Service("SignIns"'
-        slow = slow.replace(f"{served})", f"{served}, invocation_retry_policy={policy})")
+        slow = slow.replace(f"{served})", f"{served}, {LATER})")
         slow = slow.replace("import os\n", "import os\nfrom datetime import timedelta\n", 1)
     (tmp_path / "moved.py").write_text(slow)
 
