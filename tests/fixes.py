@@ -11,6 +11,7 @@ from typing import Any
 from restate_guide.catalogue import ROOT, rules
 from restate_guide.lab import Lab as LabInProof
 from restate_guide.lab import Result, Stimulus, load
+from restate_guide.lab.server import STATUSES
 from tests.conftest import Lab
 
 SNIPPETS = ROOT / "snippets"
@@ -76,8 +77,10 @@ async def pause_at_work(in_proof: LabInProof, target: str) -> None:
 
 async def until_status(in_proof: LabInProof, target: str, status: str) -> None:
     """Waits until an invocation has a status."""
+    stored = status in ("paused", "completed", "suspended", "scheduled")
+    table = STATUSES if stored else "sys_invocation"
     await in_proof.until_row(
-        f"select id from sys_invocation where target = '{target}' and status = '{status}'"
+        f"select id from {table} where target = '{target}' and status = '{status}'"
     )
 
 

@@ -300,11 +300,15 @@ def test_a_mail_that_is_refused_undoes_no_order(lab: Lab) -> None:
 
 
 @server
-def test_a_callback_that_is_journaled_before_the_limit(lab: Lab, tmp_path: Path) -> None:
-    """The worker is killed all the same: it has begun to wait when the callback comes to it."""
+@pytest.mark.parametrize("busy", ["time.sleep(1.0)", "await asyncio.sleep(1.0)"])
+def test_a_callback_that_is_journaled_before_the_limit(lab: Lab, tmp_path: Path, busy: str) -> None:
+    """The worker is killed all the same: it has begun to wait when the callback comes to it, or is there.
+
+    What it has sent by then, the limit, still goes out to the server.
+    """
     waits = "    match await restate.select("
-    busy = (waits, f"    time.sleep(1.0)\n{waits}"), ("import os\n", "import os\nimport time\n")
-    snippet = changed(tmp_path, "prompts/checkout", *busy)
+    modules = ("import os\n", "import asyncio\nimport os\nimport time\n")
+    snippet = changed(tmp_path, "prompts/checkout", (waits, f"    {busy}\n{waits}"), modules)
 
     async def prove(lab: LabInProof) -> None:
         paying = asyncio.create_task(lab.call("Checkout/pay", "order-1"))

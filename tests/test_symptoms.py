@@ -468,9 +468,10 @@ def test_an_attempt_under_way_after_one_that_failed_is_found(lab: Lab, tmp_path:
             if failed:
                 in_proof.outside.fail("POST /charges", times=1)
                 await in_proof.call("Orders/pay/send")
-                held.set()
+                await in_proof.until_effect("POST /charges", times=2)
+                failing, held = held, in_proof.outside.hold("POST /charges", at_most=20.0)
+                failing.set()
                 await in_proof.until_row("select id from sys_journal_events")
-                held = in_proof.outside.hold("POST /charges", at_most=20.0)
             else:
                 await in_proof.call("Orders/pay/send")
                 await in_proof.until_effect("POST /charges")

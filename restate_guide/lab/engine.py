@@ -39,6 +39,7 @@ from restate_guide.lab.reading import (
 )
 from restate_guide.lab.server import (
     INGRESS_URL,
+    STATUSES,
     OwnServers,
     Server,
     external_urls,
@@ -247,7 +248,7 @@ class Lab:
             if row["id"] not in at_work and (row["id"] in known or self.server.is_own):
                 return True
         sleeps = await self.query(
-            "select j.entry_type from sys_journal j join sys_invocation i on i.id = j.id "
+            f"select j.entry_type from sys_journal j join {STATUSES} i on i.id = j.id "
             "where i.status != 'completed' and j.entry_type in ('Command: Sleep', 'Notification: Sleep')"
         )
         asked = sum(row["entry_type"] == "Command: Sleep" for row in sleeps)
@@ -285,7 +286,7 @@ class Lab:
         A message is delivered a moment after it was journaled, and its sender may have ended by then.
         Who calls waits for the answer instead, and what is cancelled before it began leaves no row.
         """
-        rows = await self.query("select id, status from sys_invocation")
+        rows = await self.query(f"select id, status from {STATUSES}")
         if any(row["status"] != "completed" for row in rows):
             return True
         served = {attempt.invocation for attempt in self._workers.attempts}
@@ -337,7 +338,7 @@ class Lab:
             HTTP status of the admin API's answer.
         """
         rows = await self.query(
-            f"select id from sys_invocation where target = '{target}' order by status = 'completed'"
+            f"select id from {STATUSES} where target = '{target}' order by status = 'completed'"
         )
         self._say("stage", f"the operator: {action} {target}")
         self._workers.note(rows[0]["id"], Moment("operator", text=f"{action} {target}"))
@@ -399,7 +400,7 @@ class Lab:
         for wait in _waits():
             await self._workers.until(self._attempt_failed)
             rows = await self.query(
-                f"select id from sys_invocation where status = 'paused' and target = '{target}'"
+                f"select id from {STATUSES} where status = 'paused' and target = '{target}'"
             )
             if rows:
                 return

@@ -101,9 +101,12 @@ class Outside:
                 self.answers[f"GET {effect.removeprefix('PUT ')}"] = answer = body
             if key is not None:
                 self._created[effect, key] = answer
+        held = self.held.get(
+            effect
+        )  # who hears of this request may have the next one held otherwise
         await self.on_received(received)
-        if effect in self.held:
-            event, limit = self.held[effect]
+        if held is not None:
+            event, limit = held
             began = time.time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), limit)

@@ -42,6 +42,10 @@ SETTINGS = {
     "RESTATE_LOG_FILTER": "warn",
 }
 
+STATUSES = "sys_invocation_status"
+"""Says of each invocation whether it is over, paused, suspended, waiting or under way. The view
+`sys_invocation` also tells whether it runs or backs off, and takes the server three times as long."""
+
 START_LIMIT = 30.0
 """Seconds that a server may take to become healthy, on a machine under full load."""
 

@@ -172,8 +172,9 @@ class RecordingVM(VMWrapper):
         self.recorder.say(report, attempt=self.attempt, **fields)
 
     def notify_input(self, input_buf: bytes) -> None:
-        if self.is_asleep:
-            self.stay_asleep()
+        if self.is_asleep and self.dies_asleep():
+            self.say("woken")
+            return  # and no end of it comes to the handler; what it has sent goes out meanwhile
         if not self.known:
             self.start_message += input_buf
             length = int.from_bytes(self.start_message[4:MESSAGE_HEADER], "big")
@@ -181,11 +182,9 @@ class RecordingVM(VMWrapper):
                 self.known = known_entries(self.start_message)
         super().notify_input(input_buf)
 
-    def stay_asleep(self) -> None:
-        """Where the stimulus says so, a sleep never ends in this worker."""
-        if self.recorder.crash.get("in") == "sleep":
-            self.say("woken")
-            threading.Event().wait()  # the lab is about to kill us
+    def dies_asleep(self) -> bool:
+        """Whether the stimulus has a sleep never end in this worker: the lab is about to kill it."""
+        return self.recorder.crash.get("in") == "sleep"
 
     def sys_input(self) -> Any:
         invocation = super().sys_input()
@@ -260,8 +259,9 @@ class RecordingVM(VMWrapper):
         taken = super().take_notification(handle)
         if handle in self.commands and not isinstance(taken, (NotReady, Suspended, Exception)):
             command, kind, name = self.commands[handle]
-            if kind == "Sleep" and self.recorder.slept == self.invocation:
-                self.stay_asleep()  # suspended in its sleep, and begun anew at the sleep's end
+            if kind == "Sleep" and self.recorder.slept == self.invocation and self.dies_asleep():
+                self.say("woken")  # suspended in its sleep, and begun anew at the sleep's end
+                threading.Event().wait()
             failed = taken.message if isinstance(taken, Failure) else None
             self.say("result", command=command, failed=failed)
             if kind == "Sleep":
