@@ -3013,6 +3013,40 @@ def test_keys_of_the_other_requests_are_drawn_after_that_of_the_charge(
     assert "RT0016" not in {failure.code for failure in trace.failures()}
 
 
+@pytest.mark.parametrize(("place", "charges"), [("before", 2), ("after", 1)])
+def test_keys_of_the_fix_are_drawn_after_that_of_the_charge_on_lambda(
+    lab: Lab, tmp_path: Path, place: str, charges: int
+) -> None:
+    """RDD118: what is cut off there has only its input in the journal, and goes on at the new URL."""
+    rule, first = "determinism/one-giant-step", "    key = str(ctx.uuid())\n"
+    others = "    stock, printer = str(ctx.uuid()), str(ctx.uuid())\n"
+    drawn = others + first if place == "before" else first + others
+    keys = [
+        (f'path="{path}", order=order', f'path="{path}", order=order, key={key}')
+        for path, key in (("reservations", "stock"), ("labels", "printer"))
+    ]
+    changed(tmp_path, f"{rule}/do", (first, drawn), *keys)
+    dont = changed(tmp_path, f"{rule}/dont", as_on_lambda("orders"))
+    killed = dataclasses.replace(crash_after_effect("POST /charges"), request_response=True)
+
+    async def prove(in_proof: LabInProof) -> None:
+        receive = in_proof.outside.on_received
+
+        async def register_first(received: Received) -> None:
+            if received.effect == "POST /charges":
+                in_proof.outside.on_received = receive
+                await in_proof.deploy("do")
+            await receive(received)
+
+        in_proof.outside.on_received = register_first
+        await in_proof.call("Orders/fulfil", "order-1")
+
+    trace = instead(lab, SNIPPETS / rule, prove, killed, dont).trace
+    assert trace.effect_counts()["POST /charges"] == charges
+    steps = [entry.name for entry in trace.invocations[0].journal if entry.type == "Command: Run"]
+    assert steps == ["reserve", "print label", "charge"]
+
+
 def test_cancel_between_the_steps_leaves_those_before_it_done(lab: Lab) -> None:
     """RDD118: reserved and labelled, and never charged."""
     rule = CHAPTER / "one-giant-step"
