@@ -1993,6 +1993,14 @@ def test_failed_try_of_one_step_repeats_the_one_beside_it(lab: Lab) -> None:
     assert [effect.attempt for effect in trace.effects if effect.effect == debts] == [1, 2]
 
 
+def test_restart_for_the_fix_repeats_the_question_that_it_cuts_off(lab: Lab) -> None:
+    """RDD410: the first agency has it twice, the second one, which the fixed code asks, once."""
+    income, debts = "GET /income/ann", "GET /debts/ann"
+    trace = in_place(lab, CHAPTER / "one-after-another", crash_after_effect(income)).trace
+    assert sorted(effect.effect for effect in trace.effects) == [debts, income, income]
+    assert not any(failure.code == "RT0016" for failure in trace.failures())
+
+
 @pytest.mark.parametrize(("limit", "answered"), [(2, False), (3, True)])
 def test_failed_try_of_one_step_counts_for_the_one_beside_it(
     lab: Lab, tmp_path: Path, limit: int, answered: bool
