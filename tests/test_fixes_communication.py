@@ -1333,6 +1333,18 @@ def test_a_call_with_a_key_does_not_find_one_without(lab: Lab, under_way: bool) 
     assert trace.effect_counts() == {"POST /charges": 2}
 
 
+def test_a_step_that_charges_twice_is_one_call(lab: Lab) -> None:
+    """RDD309: its query finds calls."""
+    rule = CHAPTER / "key-inside-a-handler"
+
+    async def look(in_proof: LabInProof) -> None:
+        await in_proof.call("Shop/customer_pays", "invoice-1")
+        assert not await in_proof.query(queries("RDD309")[0])
+
+    trace = instead(lab, rule, look, crash_after_effect("POST /charges")).trace
+    assert trace.effect_counts() == {"POST /charges": 2}
+
+
 @pytest.mark.parametrize(("end", "charges"), [("declined", 1), ("cancelled", 2)])
 def test_a_payment_that_failed_is_listed_too(
     lab: Lab, tmp_path: Path, end: str, charges: int
