@@ -128,6 +128,27 @@ def test_a_service_that_calls_the_object_takes_over(lab: Lab, tmp_path: Path) ->
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
 
 
+def test_a_late_sign_in_that_is_taken_over_replaces_a_newer_device(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD201: what is paused writes when it is resumed, whatever the object has heard since."""
+    changed(tmp_path, "state/state-in-a-service/dont")
+    (tmp_path / "moved.py").write_text(moved())
+    newer = "Devices/ann/check"
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("SignIns/check", "phone")
+        await until_status(in_proof, "SignIns/check", "paused")
+        await in_proof.deploy("moved")
+        assert await in_proof.call(newer, "laptop") == "another device"
+        assert await in_proof.call(newer, "laptop") == "same device"
+        assert await in_proof.operate("resume", "SignIns/check", deployment="latest") == 200
+        await in_proof.until_all_completed()
+        assert await in_proof.call(newer, "laptop") == "another device"
+
+    run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
+
+
 async def kill_what_pauses_again(in_proof: LabInProof, target: str, **resume: str) -> None:
     """Resumes what is paused, waits until it is paused anew, and kills it."""
     assert await in_proof.operate("resume", target, **resume) == 200
