@@ -2639,6 +2639,15 @@ def test_what_is_ended_in_its_undo_keeps_the_seat_and_is_not_found(
     assert found == []
 
 
+def test_count_that_the_restart_cuts_off_is_made_again(lab: Lab) -> None:
+    """RDD508: on the fixed code, in place."""
+    rule = load(CHAPTER / "finally-runs-on-suspension")
+    stimulus = dataclasses.replace(crash_after_effect("POST /counts"), successor="do")
+    trace = instead(lab, rule.folder, rule.prove, stimulus).trace
+    assert trace.invocations[0].result == "counted"
+    assert trace.effect_counts() == {"POST /closings": 1, "POST /counts": 2, "POST /openings": 1}
+
+
 def test_a_count_that_is_paused_leaves_the_shop_closed(lab: Lab) -> None:
     """RDD508: the do's, which has no limit."""
     rule = CHAPTER / "finally-runs-on-suspension"
