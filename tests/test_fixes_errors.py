@@ -557,6 +557,27 @@ def test_seat_of_a_purchase_before_is_not_released(lab: Lab, tmp_path: Path) -> 
     assert len(result.trace.rows["seats"]) == 1
 
 
+@pytest.mark.parametrize(("key", "left"), [("k-1", 0), ("k-2", 1)])
+def test_a_key_used_again_after_its_retention_releases_the_old_seat(
+    lab: Lab, tmp_path: Path, key: str, left: int
+) -> None:
+    """RDD505: it draws the same booking; here the first purchase is purged."""
+    declined = 'raise restate.TerminalError("the card is declined")  # the bank\'s answer today'
+    rule, target = CHAPTER / "compensation-registered-late", "Tickets/buy"
+    snippet = changed(
+        tmp_path, "errors/compensation-registered-late/do", (declined, 'print("charged")')
+    )
+
+    async def buy_again(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "ann", idempotency_key="k-1")
+        assert await in_proof.operate("purge", target) == 200
+        await in_proof.call(target, "ann", idempotency_key=key)
+
+    trace = instead(lab, rule, buy_again, PLAIN, snippet).trace
+    assert [call.status for call in trace.calls] == [200, 500]
+    assert len(trace.rows["seats"]) == left
+
+
 @pytest.mark.parametrize(
     "stimulus",
     [
