@@ -460,6 +460,31 @@ def test_a_call_that_only_waits_its_turn_is_listed_too(
     assert not trace.state, "emptied"
 
 
+@pytest.mark.parametrize("target", ["Cart/ann/empty", "Cart/ann/put"])
+def test_a_message_of_who_waits_for_ever_is_listed_beside_its_call(
+    lab: Lab, tmp_path: Path, target: str
+) -> None:
+    """RDD304: to cancel the call lets the message through; to cancel the message, too, loses it."""
+    calls = "    await ctx.object_call(empty, key=ctx.key(), arg=None)\n"
+    sends = '    ctx.object_send(put, key=ctx.key(), arg="pan")\n'
+    snippet = changed(tmp_path, "communication/self-call-same-key/dont", (calls, f"{sends}{calls}"))
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Cart/ann/put", "pot")
+        await in_proof.call("Cart/ann/check_out/send")
+        await until_stuck(in_proof, "Cart/ann/check_out", "Cart/ann/empty", PLAIN)
+        found = {row["waits"]: row["id"] for row in await in_proof.query(queries("RDD304")[0])}
+        assert found.keys() == {"Cart/ann/empty", "Cart/ann/put"}
+        for each in dict.fromkeys([target, "Cart/ann/empty"]):
+            await in_proof.admin("PATCH", f"/invocations/{found[each]}/cancel")
+        await until_status(in_proof, "Cart/ann/check_out", "completed")
+        await in_proof.until_no_row("select id from sys_invocation where status != 'completed'")
+
+    trace = instead(lab, CHAPTER / "self-call-same-key", prove, PLAIN, snippet).trace
+    kept = ["pot"] if target == "Cart/ann/put" else ["pot", "pan"]
+    assert [state.value for state in trace.state] == [kept]
+
+
 @WAITING_OR_GONE
 def test_cancel_of_the_call_that_waits_keeps_the_cart(lab: Lab, stimulus: Stimulus) -> None:
     """RDD304: on the new deployment, those in the queue and those to come check out, under another key."""
