@@ -748,6 +748,24 @@ def test_a_caller_that_has_asked_for_more_since_the_race_meets_a_mismatch(
     assert outcome == JournalMismatch(command=3, was="run", now="send signal")
 
 
+def test_a_ride_that_the_fixed_code_in_place_cuts_off_is_ordered_again(lab: Lab) -> None:
+    """RDD408: the caller that waits in the race goes on there, and cancels the loser."""
+    rule = CHAPTER / "loser-keeps-running"
+
+    async def prove(in_proof: LabInProof) -> None:
+        call = asyncio.create_task(in_proof.call("Travel/home"))
+        await in_proof.until_row(BOTH_COMPANIES_ASKED)
+        asked = {each.effect: each.body["reply_to"] for each in in_proof.outside.ledger}
+        await in_proof.resolve_awakeable(asked["POST /offers/red"], "ann")
+        await call
+        await in_proof.until_all_completed()
+
+    in_its_place = dataclasses.replace(crash_after_effect("POST /rides"), successor="do")
+    trace = instead(lab, rule, prove, in_its_place).trace
+    assert trace.calls[0].answer == "red: ride-2"
+    assert trace.effect_counts()["POST /rides"] == 2
+
+
 @pytest.mark.parametrize(
     ("how", "status", "failure"),
     [("kill", 200, "[409] killed"), ("cancel", 202, "[409] cancelled")],
