@@ -1139,7 +1139,7 @@ def test_a_key_is_kept_until_a_retention_after_the_end(lab: Lab, tmp_path: Path)
 
 @pytest.mark.parametrize(("how", "status"), [("cancel", 202), ("kill", 200)])
 def test_a_key_keeps_the_end_by_an_operator_as_well(lab: Lab, how: str, status: int) -> None:
-    """RDD307."""
+    """RDD307: the failure that it gives again was charged; another key charges once more."""
     rule = CHAPTER / "retry-without-idempotency-key"
 
     async def prove(in_proof: LabInProof) -> None:
@@ -1152,10 +1152,12 @@ def test_a_key_keeps_the_end_by_an_operator_as_well(lab: Lab, how: str, status: 
         charged.set()
         await paying
         await in_proof.call("Checkout/pay", "order-1", idempotency_key="order-1")
+        assert len(in_proof.outside.ledger) == 1
+        await in_proof.call("Checkout/pay", "order-1", idempotency_key="order-1-try-2")
 
     trace = instead(lab, rule, prove, PLAIN, rule / "do.py").trace
-    assert [call.status for call in trace.calls] == [409, 409]
-    assert trace.effect_counts() == {"POST /charges": 1}
+    assert [call.status for call in trace.calls] == [409, 409, 200]
+    assert trace.effect_counts() == {"POST /charges": 2}
 
 
 @pytest.mark.parametrize("keys", [(None, "order-1"), ("order-1", None)])
