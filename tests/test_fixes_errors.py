@@ -1912,6 +1912,29 @@ def test_what_was_cancelled_may_be_paid_or_have_no_room(
     assert trace.effect_counts() == ({"POST /deposits": 1} if paid else {})
 
 
+def test_guest_whose_booking_failed_may_have_another_under_way(lab: Lab) -> None:
+    """RDD503: two rooms of one guest's and no deposit yet; the query finds the one that failed."""
+    found: list[object] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.unwell["POST /deposits"] = [402, 503]
+        await in_proof.call("Hotel/book", "ann")
+        paid = in_proof.outside.hold("POST /deposits", at_most=20.0)
+        booking = asyncio.create_task(in_proof.call("Hotel/book", "ann"))
+        await in_proof.until_effect("POST /deposits", times=2)
+        found.extend(await in_proof.query(queries("RDD503")[0]))
+        under_way = "select id from sys_invocation where status != 'completed'"
+        assert len(await in_proof.query(under_way)) == 1
+        paid.set()
+        await booking
+
+    trace = instead(lab, CHAPTER / "no-compensation", prove, PLAIN).trace
+    assert [call.status for call in trace.calls] == [402, 200]
+    assert len(found) == 1
+    assert [room["guest"] for room in trace.rows["rooms"]] == ["ann", "ann"]
+    assert trace.effect_counts() == {"POST /deposits": 1}
+
+
 @pytest.mark.parametrize("action", ["cancel", "kill"])
 def test_what_is_ended_in_its_release_keeps_the_room_and_is_not_found(
     lab: Lab, tmp_path: Path, action: str
