@@ -1807,6 +1807,37 @@ def test_order_under_a_key_that_is_used_again_is_not_charged(lab: Lab) -> None:
     ]
 
 
+def test_an_attempt_that_was_given_up_charges_after_the_result_is_journaled(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD102: its step goes on, so the journal doesn't end the charges."""
+    waits = '    httpx.get(f"{API_URL}/terminals/1", timeout=30)\n'
+    limits = "inactivity_timeout=timedelta(seconds=0.2), abort_timeout=timedelta(seconds=0.2)"
+    snippet = changed(
+        tmp_path,
+        "determinism/run-action-not-idempotent/dont",
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+        ('Service("Checkout")', f'Service("Checkout", {limits})'),
+        ("    response = httpx.post(", f"{waits}    response = httpx.post("),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        asked = "GET /terminals/1"
+        first = in_proof.outside.hold(asked, at_most=20.0)
+        paying = asyncio.create_task(in_proof.call("Checkout/pay", "order-1"))
+        await in_proof.until_effect(asked)
+        second = in_proof.outside.hold(asked, at_most=20.0)
+        second.set()
+        assert await paying == "charge-1"
+        await until_status(in_proof, "Checkout/pay", "completed")
+        first.set()
+        await in_proof.until_effect("POST /charges", times=2)
+
+    rule = CHAPTER / "run-action-not-idempotent"
+    trace = instead(lab, rule, prove, PLAIN, snippet).trace
+    assert trace.effect_counts()["POST /charges"] == 2
+
+
 def test_key_that_the_bank_has_forgotten_is_charged_again(lab: Lab) -> None:
     """RDD102: the worker dies after the charge, and the next attempt comes too late."""
     rule = CHAPTER / "run-action-not-idempotent"
