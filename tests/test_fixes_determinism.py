@@ -38,6 +38,7 @@ from restate_guide.lab import (
     PLAIN,
     REPLAY_EVERY_AWAIT,
     Holds,
+    JournalMismatch,
     RetriedUntilPaused,
     Stimulus,
     crash_after_effect,
@@ -2386,6 +2387,44 @@ async def add("""
     refused = [failure.message for failure in trace.failures() if failure.code == "RT0016"]
     assert refused
     assert all("'await' could not be replayed" in message for message in refused)
+
+
+@pytest.mark.parametrize("delay", ["", ", send_delay=timedelta(hours=1)"])
+def test_kill_reaches_what_a_step_has_sent(lab: Lab, tmp_path: Path, delay: str) -> None:
+    """RDD103: at work, or scheduled."""
+    slug, reserves, call = "determinism/context-inside-run", "POST /reservations", "Cart/cart-1/add"
+    puts = """@cart.handler()
+async def put(ctx: restate.ObjectContext, item: str) -> str:
+    return await ctx.run_typed("reserve", reserve, item=item)
+
+
+@cart.handler()
+async def add("""
+    dont = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ("@cart.handler()\nasync def add(", puts),
+        ("ctx.set(item, cents)", f"ctx.object_send(put, 'x', item{delay})"),
+        ("import os\n", "import os\nfrom datetime import timedelta\n"),
+    )
+    sent = "select id from sys_invocation where target = 'Cart/x/put' and "
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers["GET /prices/tea"] = {"cents": 420}
+        put = in_proof.outside.hold(reserves, at_most=20.0)
+        adding = asyncio.create_task(in_proof.call(call, "tea"))
+        await until_status(in_proof, call, "paused")
+        await in_proof.until_row(f"{sent} status = '{'scheduled' if delay else 'running'}'")
+        assert await in_proof.operate("kill", call) == 200
+        if delay:
+            await in_proof.until_no_row(f"{sent} status = 'scheduled'")
+        else:
+            await in_proof.until_row(f"{sent} completion_failure = '[409] killed'")
+        put.set()
+        await adding
+
+    outcome = instead(lab, SNIPPETS / slug, prove, REPLAY_EVERY_AWAIT, dont).outcome
+    assert outcome == JournalMismatch(command=2, was="one way call/send", now="run")
 
 
 def test_what_hangs_in_a_step_is_not_found_before_its_limits_and_can_be_killed(lab: Lab) -> None:
