@@ -442,11 +442,12 @@ def test_student_whose_call_was_killed_may_have_been_enrolled_by_another(
     assert [place["student"] for place in trace.rows["places"]] == ["ann"] * rows
 
 
+@pytest.mark.parametrize("how", ["call", "send"])
 @pytest.mark.parametrize(("by", "rows"), [("operator", 1), ("policy", 0)])
-def test_kill_by_an_operator_kills_the_calls_too(
-    lab: Lab, tmp_path: Path, by: str, rows: int
+def test_kill_by_an_operator_kills_calls_and_sends_too(
+    lab: Lab, tmp_path: Path, by: str, rows: int, how: str
 ) -> None:
-    """RDD504: the place that a call has taken is not freed; after the policy's kill that call goes on."""
+    """RDD504: the place that it has taken is not freed; after the policy's kill it goes on."""
     attempts = {"operator": 99, "policy": 1}[by]
     caller = f"""KILLS = restate.InvocationRetryPolicy(max_attempts={attempts}, on_max_attempts="kill")
 school = restate.Service("School", invocation_retry_policy=KILLS)
@@ -458,9 +459,9 @@ def note(student: str) -> None:
 
 @school.handler()
 async def admit(ctx: restate.Context, student: str) -> None:
-    enrolled = ctx.service_call(enrol, student)
+    enrolled = ctx.service_{how}(enrol, student)
     await ctx.run_typed("note", note, student=student)
-    await enrolled
+    {"await enrolled" if how == "call" else ""}
 
 
 app = restate.app([courses, school])"""
