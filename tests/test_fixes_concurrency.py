@@ -1748,6 +1748,37 @@ def test_a_mix_up_that_was_noticed_gets_through_on_neither_code(lab: Lab) -> Non
     assert trace.effect_counts() == {"POST /seats/ann": 2, "POST /seats/bob": 1}
 
 
+def test_who_has_a_seat_is_not_in_the_journal_of_a_mix_up_that_was_noticed(lab: Lab) -> None:
+    """RDD402: the worker dies when the other system has seated Ann; called again, she is seated twice."""
+    rule, target = CHAPTER / "gather-of-coroutines", "Desk/check_in_all"
+    seats = "select name from sys_journal where entry_type = 'Command: Run' and name like 'seat%'"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.answers |= {
+            "GET /bookings/ann": {"booking": "ann-1"},
+            "GET /bookings/bob": {"booking": "bob-1"},
+            "POST /seats/ann": {"seat": "2A"},
+            "POST /seats/bob": {"seat": "31F"},
+        }
+        in_proof.outside.in_order("GET /bookings/ann", "GET /bookings/bob")
+        found = in_proof.outside.hold("GET /bookings/ann", at_most=20.0)
+        checking_in = asyncio.create_task(in_proof.call(target, ["ann", "bob"]))
+        await in_proof.until_result("Run seat bob")
+        found.set()
+        await until_status(in_proof, target, "paused")
+        results = "select count(*) as n from sys_journal where entry_type = 'Notification: Run'"
+        assert await in_proof.query(results) == [{"n": 3}]
+        assert {row["name"] for row in await in_proof.query(seats)} == {"seat ann", "seat bob"}
+        assert await in_proof.operate("kill", target) == 200
+        await checking_in
+        await in_proof.call(target, ["ann"])
+
+    stimulus = crash_after_effect("POST /seats/ann")
+    trace = instead(lab, rule, prove, stimulus, rule / "named.py").trace
+    assert "RT0016" in {failure.code for failure in trace.failures()}
+    assert trace.effect_counts() == {"POST /seats/ann": 2, "POST /seats/bob": 1}
+
+
 def test_failure_after_the_fix_wakes_a_trip_on_the_old_code(lab: Lab) -> None:
     """RDD411: where it goes on waiting for both parts, as it did."""
     flight, target = "POST /flights", "Trips/plan"
