@@ -1352,6 +1352,22 @@ def test_filter_drops_what_a_task_from_the_replay_logs(lab: Lab, tmp_path: Path)
     assert (lines["the handler"], lines["the task"]) == (2, 1), lines
 
 
+@pytest.mark.parametrize("configured", [False, True])
+def test_without_a_handler_there_is_none_to_filter(configured: bool) -> None:
+    """RDD110: Python writes warnings all the same, by a handler that no list has."""
+    script = (
+        "import logging, restate\n"
+        "from restate.server_context import restate_context_is_replaying as replaying\n"
+        f"{'logging.basicConfig()' if configured else ''}\n"
+        "for handler in logging.getLogger().handlers:\n"
+        "    handler.addFilter(restate.RestateLoggingFilter())\n"
+        "replaying.set(True)\n"
+        "logging.getLogger('shop').warning('charging order-1')\n"
+    )
+    written = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert written.stderr == ("" if configured else "charging order-1\n")
+
+
 def test_handler_of_a_named_logger_needs_the_filter_too() -> None:
     """RDD110: the one on the root logger's handler is not asked for it."""
     written: list[str] = []
