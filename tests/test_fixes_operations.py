@@ -668,6 +668,35 @@ def test_long_step_is_paused_while_it_works_and_resumed_on_longer_limits(
     assert trace.effect_counts() == {sent: letters}
 
 
+def test_steps_of_two_attempts_send_their_letters_while_it_is_paused(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD604: the later one is the first to end, so it isn't the only one to wait for."""
+    rule, target = CHAPTER / "long-step-default-timeouts", "Statements/send"
+    read, letter = "GET /payments/ann", "POST /letters"
+    limits = ("seconds=2), timedelta(seconds=0.5)", "seconds=0.2), timedelta(seconds=0.2)")
+    snippet = changed(tmp_path, "operations/long-step-default-timeouts/dont", limits)
+
+    async def pause(in_proof: LabInProof) -> None:
+        in_proof.outside.answers[read] = []
+        earlier = in_proof.outside.hold(read, at_most=60.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(read)
+        later = in_proof.outside.hold(read, at_most=60.0)
+        await in_proof.until_effect(read, times=2)
+        assert await in_proof.operate("pause", target) == 202
+        await until_status(in_proof, target, "paused")
+        for times, ends in enumerate((later, earlier), 1):
+            ends.set()
+            await in_proof.until_effect(letter, times=times)
+            await until_status(in_proof, target, "paused")
+        assert await in_proof.operate("cancel", target) == 202
+        await until_status(in_proof, target, "completed")
+
+    trace = instead(lab, rule, pause, PLAIN, snippet, promise=Holds(answers=[])).trace
+    assert trace.effect_counts() == {letter: 2}
+
+
 def test_order_goes_on_where_it_was_on_the_old_version(lab: Lab) -> None:
     """RDD605: registered at an address of its own; by its id, as the latest is the new one."""
 
