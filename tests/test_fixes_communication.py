@@ -1718,6 +1718,25 @@ def test_the_second_answer_to_an_awakeable_is_accepted_and_ignored(lab: Lab) -> 
     assert result.trace.calls[0].answer == "Rome: approved"
 
 
+def test_an_old_link_decides_a_later_trip_under_the_same_idempotency_key(lab: Lab) -> None:
+    """RDD313: once the first trip is kept no more; its awakeable had the same id."""
+    rule, target = CHAPTER / "awakeable-id-sent-outside-run", "Trips/approve"
+    links: list[str] = []
+
+    async def prove(in_proof: LabInProof) -> None:
+        for times, decision in enumerate(("approved", "refused"), 1):
+            approving = asyncio.create_task(in_proof.call(target, "Rome", idempotency_key="k-1"))
+            await in_proof.until_effect("POST /emails", times=times)
+            links.append(in_proof.outside.ledger[-1].body["link"])
+            await in_proof.resolve_awakeable(links[0].rpartition("/")[2], decision)
+            assert await approving == f"Rome: {decision}"
+            assert await in_proof.operate("purge", target) == 200
+            await in_proof.until_no_row("select id from sys_invocation")
+
+    instead(lab, rule, prove, PLAIN, rule / "do.py", promise=Holds(answers=[]))
+    assert links[0] == links[1]
+
+
 @pytest.mark.parametrize(
     ("stimulus", "mails"), [(PLAIN, 1), (REPLAY_EVERY_AWAIT, 2)], ids=["HTTP/2", "HTTP/1.1"]
 )
