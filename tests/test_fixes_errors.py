@@ -1249,6 +1249,26 @@ def test_paused_holder_of_a_key_is_resumed_or_ended(lab: Lab, action: str, left:
     assert [state.value for state in trace.state] == [left]
 
 
+def test_shared_handler_answers_while_a_paused_one_keeps_the_key(lab: Lab, tmp_path: Path) -> None:
+    """RDD515: an exclusive one waits."""
+    line = "app = restate.app([wallets])"
+    shared = f"""@wallets.handler(kind="shared")
+async def balance(ctx: restate.ObjectSharedContext) -> int:
+    return await ctx.get("balance", type_hint=int) or 0
+
+
+{line}"""
+    rule, spending = CHAPTER / "paused-nobody-told", "Wallets/ann/spend"
+    snippet = changed(tmp_path, "errors/paused-nobody-told/dont", (line, shared))
+
+    async def ask(in_proof: LabInProof) -> None:
+        await load(rule).prove(in_proof)
+        assert await in_proof.call("Wallets/ann/balance") == 900
+        await until_status(in_proof, spending, "pending")
+
+    instead(lab, rule, ask, snippet=snippet)
+
+
 def test_an_error_beside_the_step_has_the_invocation_paused(lab: Lab, tmp_path: Path) -> None:
     """RDD515: the bound is the step's."""
     rate = '    rate = await ctx.run_typed("rate", fetch_rate, TWICE)\n'
