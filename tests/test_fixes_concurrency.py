@@ -2252,6 +2252,36 @@ def test_what_took_the_road_ends_on_the_old_code(lab: Lab, stimulus: Stimulus, w
     assert ordered(result) == [{"carrier": winner}]
 
 
+def test_what_took_the_road_is_found_on_lambda_once_it_is_paused(lab: Lab, tmp_path: Path) -> None:
+    """RDD403: its order is in the journal when the attempt has ended, and not before."""
+    rule, target = "concurrency/first-completed", "Parcels/send"
+    snippet = changed(tmp_path, f"{rule}/dont", as_on_lambda("parcels"))
+    (query,) = queries("RDD403")
+
+    async def move(in_proof: LabInProof) -> None:
+        for carrier in ("road", "rail"):
+            in_proof.outside.answers[f"GET /offers/{carrier}"] = {"carrier": carrier}
+        in_proof.outside.in_order("GET /offers/road", "GET /offers/rail")
+        road = in_proof.outside.hold("GET /offers/road", at_most=20.0)
+        shipped = in_proof.outside.hold("POST /shipments", at_most=20.0)
+        sending = asyncio.create_task(in_proof.call(target))
+        await in_proof.until_still(0.5)  # the railway has answered
+        road.set()
+        await in_proof.until_effect("POST /shipments")
+        await pause_at_work(in_proof, target)
+        assert not await in_proof.query(query)
+        shipped.set()
+        await until_status(in_proof, target, "paused")
+        assert len(await in_proof.query(query)) == 1
+        assert await in_proof.operate("resume", target) == 200
+        await until_status(in_proof, target, "completed")
+        await sending
+
+    result = instead(lab, SNIPPETS / rule, move, REPLAY_EVERY_AWAIT, snippet)
+    assert result.trace.invocations[0].result == "shipment-1 goes by road"
+    assert ordered(result) == [{"carrier": "road"}]
+
+
 def test_order_that_the_road_answered_just_before_is_told_by_road(lab: Lab, tmp_path: Path) -> None:
     """RDD403: its journal is that of a replay that took the road, and the page's query finds it."""
     target, shipment = "Parcels/send", "POST /shipments"
