@@ -39,6 +39,7 @@ from tests.fixes import (
     PAGES,
     SNIPPETS,
     afterwards,
+    as_on_lambda,
     changed,
     deployment,
     in_place,
@@ -777,6 +778,30 @@ def test_order_that_goes_on_to_confirm_before_it_is_paused_is_not_listed_any_mor
     trace = instead(lab, rule, fix, PLAIN).trace
     sent = {reserve: 1, confirm: 1}
     assert trace.effect_counts() == (sent | {"POST /parcels": 1} if again else sent)
+
+
+def test_an_order_at_work_on_lambda_is_pinned_to_nothing_yet(lab: Lab, tmp_path: Path) -> None:
+    """RDD605: its deployment's worker may not go; whatever it has done is not in the journal."""
+    slug, reserve = "operations/code-changed-in-flight", "POST /reservations"
+    changed(tmp_path, f"{slug}/dont", as_on_lambda("orders"))
+    before = changed(tmp_path, f"{slug}/before", as_on_lambda("orders"))
+    ids = "pinned_deployment_id as pinned, last_attempt_deployment_id as last from sys_invocation"
+
+    async def look(in_proof: LabInProof) -> None:
+        reserved = in_proof.outside.hold(reserve, at_most=20.0)
+        old = await deployment(in_proof, "Orders")
+        await in_proof.call("Orders/place/send", "order-1")
+        await in_proof.until_effect(reserve)
+        await in_proof.deploy("dont")
+        under_way = await in_proof.query(f"select {ids} where status != 'completed'")
+        assert under_way == [{"last": old}]
+        reserved.set()
+        await in_proof.until_all_completed()
+        assert await in_proof.query(f"select {ids}") == [{"pinned": old}]
+
+    stimulus = dataclasses.replace(PLAIN, request_response=True)
+    trace = instead(lab, SNIPPETS / slug, look, stimulus, before).trace
+    assert trace.effect_counts() == {reserve: 1, "POST /parcels": 1}
 
 
 def test_order_that_has_asked_to_ship_fails_on_the_do(lab: Lab) -> None:
