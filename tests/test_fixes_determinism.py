@@ -2719,6 +2719,26 @@ def test_step_whose_wait_was_cancelled_has_acted(lab: Lab, tmp_path: Path) -> No
     assert trace.effect_counts() == {"POST /reservations": 1, "POST /charges": 1}
 
 
+@pytest.mark.parametrize("refused", [0, 9])
+def test_step_of_a_task_that_was_left_behind_may_have_acted(lab: Lab, refused: int) -> None:
+    """RDD114: sent before its attempt failed; the next one answers without it. The query finds it."""
+    rule, mail = SNIPPETS / "concurrency/task-outlives-handler", "POST /emails"
+
+    async def prove(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(mail, times=refused)
+        mailed = in_proof.outside.hold(mail, at_most=20.0)
+        buying = asyncio.create_task(in_proof.call("Shop/buy", "order-1"))
+        await in_proof.until_effect(mail)
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Run'"  # the booking
+        )
+        mailed.set()
+        assert await buying == "order-1"
+        assert len(await in_proof.query(queries("RDD114")[0])) == (1 if refused else 0)
+
+    instead(lab, rule, prove, PLAIN, rule / "early.py")
+
+
 @pytest.mark.parametrize("where", ["last", "on Lambda"])
 def test_left_out_step_is_found_wherever_it_stands(lab: Lab, tmp_path: Path, where: str) -> None:
     """RDD114: with nothing awaited after it, and where each answer comes as a whole."""
