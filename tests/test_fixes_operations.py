@@ -780,6 +780,32 @@ def test_order_that_goes_on_to_confirm_before_it_is_paused_is_not_listed_any_mor
     assert trace.effect_counts() == (sent | {"POST /parcels": 1} if again else sent)
 
 
+def test_an_order_with_only_its_input_is_not_listed_and_begins_on_the_new_version(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD605: it can't be resumed on the old one, and need not be."""
+    slug, target = "operations/code-changed-in-flight", "Orders/place"
+    for version in ("before", "do"):
+        changed(tmp_path, f"{slug}/{version}")
+    begins = '    await ctx.run_typed("reserve", '
+    broken = (begins, f'    if order:\n        raise ValueError("a bug")\n{begins}')
+    dont = changed(tmp_path, f"{slug}/dont", broken)
+
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.call(f"{target}/send", "order-1")
+        await until_status(in_proof, target, "paused")
+        await in_proof.deploy("before")
+        old = await deployment(in_proof, "Orders")
+        await in_proof.deploy("do")
+        assert await in_proof.query(queries("RDD605")[0]) == []
+        assert await in_proof.operate("resume", target, deployment=old) == 409
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, SNIPPETS / slug, fix, PLAIN, dont).trace
+    assert trace.effect_counts()["POST /emails"] == 1
+
+
 def test_an_order_at_work_on_lambda_is_pinned_to_nothing_yet(lab: Lab, tmp_path: Path) -> None:
     """RDD605: its deployment's worker may not go; whatever it has done is not in the journal."""
     slug, reserve = "operations/code-changed-in-flight", "POST /reservations"
