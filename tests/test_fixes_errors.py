@@ -2092,16 +2092,23 @@ def test_argument_for_options_with_nothing_but_its_input_goes_to_the_fix(
     assert trace.effect_counts() == {"PUT /labels/parcel-1": 1}
 
 
-@pytest.mark.parametrize(("killed", "labels"), [(False, 2), (True, 1)])
-def test_who_asked_again_sends_two_labels_unless_one_is_killed(
-    lab: Lab, killed: bool, labels: int
+@pytest.mark.parametrize(("killed", "acts"), [(False, 2), (True, 1)])
+@pytest.mark.parametrize(
+    ("rule", "slug", "target", "effect"),
+    [
+        ("RDD512", "errors/options-in-the-wrong-slot", "Parcels/pack", "PUT /labels/parcel-1"),
+        ("RDD116", "determinism/coroutine-from-lambda", "Accounts/welcome", "POST /emails"),
+    ],
+)
+def test_who_asked_again_has_it_done_twice_unless_one_is_killed(
+    lab: Lab, rule: str, slug: str, target: str, effect: str, killed: bool, acts: int
 ) -> None:
-    """RDD512: without an idempotency key."""
-    (query,) = queries("RDD512")
+    """RDD116, RDD512: without an idempotency key."""
+    (query,) = queries(rule)
 
-    async def pack(in_proof: LabInProof) -> None:
+    async def ask(in_proof: LabInProof) -> None:
         for _ in range(2):
-            await in_proof.call("Parcels/pack/send", "parcel-1")
+            await in_proof.call(f"{target}/send", "parcel-1")
         both = "sys_invocation where status = 'paused' having count(*) = 2"
         await in_proof.until_row(f"select count(*) from {both}")
         found = [str(row["id"]) for row in await in_proof.query(query)]
@@ -2113,8 +2120,8 @@ def test_who_asked_again_sends_two_labels_unless_one_is_killed(
             await in_proof.admin("PATCH", f"/invocations/{id}/resume?deployment=latest")
         await in_proof.until_all_completed()
 
-    trace = instead(lab, CHAPTER / "options-in-the-wrong-slot", pack).trace
-    assert trace.effect_counts() == {"PUT /labels/parcel-1": labels}
+    trace = instead(lab, SNIPPETS / slug, ask).trace
+    assert trace.effect_counts() == {effect: acts}
 
 
 def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Path) -> None:
