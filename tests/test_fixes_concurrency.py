@@ -1923,6 +1923,29 @@ def test_part_that_succeeded_for_a_trip_that_failed_is_found(
     assert found == parts
 
 
+def test_room_that_is_being_booked_at_the_cancel_stays_and_is_not_found(lab: Lab) -> None:
+    """RDD411: its part has failed then; the second query lists what succeeded."""
+    flight, room, rule = "POST /flights", "POST /rooms", CHAPTER / "fan-out-ignores-failure"
+
+    async def plan(in_proof: LabInProof) -> None:
+        flown, booked = (in_proof.outside.hold(each, at_most=20.0) for each in (flight, room))
+        in_proof.outside.fail(flight, times=1, status=409)
+        planning = asyncio.create_task(in_proof.call("Trips/plan", "ann"))
+        await in_proof.until_effect(flight)
+        await in_proof.until_result("Run ask")
+        (asked,) = (each.body for each in in_proof.outside.ledger if "requests" in each.effect)
+        await in_proof.resolve_awakeable(asked["reply_to"], "12")
+        await in_proof.until_effect(room)
+        flown.set()
+        assert (await planning)["message"] == "sold out"
+        await in_proof.until_all_completed()
+        booked.set()
+        assert not await in_proof.query(queries("RDD411")[1])
+
+    trace = instead(lab, rule, plan, PLAIN, rule / "do.py").trace
+    assert trace.effect_counts() == {"POST /requests": 1, room: 1}
+
+
 def test_a_loser_whose_caller_has_left_the_tables_is_found(lab: Lab) -> None:
     """RDD408: a day after its end, unless set otherwise; here it is purged. A call at work is not listed."""
     (query,) = queries("RDD408")
