@@ -883,6 +883,34 @@ def test_paused_before_it_decides_anew(lab: Lab, tmp_path: Path, action: str, fi
     assert trace.effect_counts().get(effects[1], 0) == (action == "resume")
 
 
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_calls_of_one_reader_are_resumed_one_by_one(lab: Lab, one_by_one: bool) -> None:
+    """RDD705: whoever has the book when it comes to the second call would be noted down, too."""
+    book, lent, waiting = "GET /books/dune", "PUT /books/dune", "POST /waiting"
+    paused = "sys_invocation where status = 'paused'"
+    completed = "sys_invocation where status = 'completed'"
+
+    async def look(in_proof: LabInProof) -> None:
+        in_proof.outside.fail(book, times=1000)
+        for _ in range(2):
+            await in_proof.call("Library/borrow/send", "ann")
+        await in_proof.until_row(f"select count(*) from {paused} having count(*) = 2")
+        in_proof.outside.unwell.clear()
+        in_proof.outside.answers[book] = "free"
+        first, second = (row["id"] for row in await in_proof.query(f"select id from {paused}"))
+        await in_proof.admin("PATCH", f"/invocations/{first}/resume")
+        await in_proof.until_row(f"select id from {completed} and id = '{first}'")
+        in_proof.outside.answers[book] = "ann"
+        has_it = one_by_one and lent in [each.effect for each in in_proof.outside.ledger]
+        action = "kill" if has_it else "resume"
+        await in_proof.admin("PATCH", f"/invocations/{second}/{action}")
+        await in_proof.until_all_completed()
+
+    trace = instead(lab, CHAPTER / "control-in-the-data-plane", look, PLAIN).trace
+    counts = trace.effect_counts()
+    assert (counts.get(lent), counts.get(waiting, 0)) == (1, 0 if one_by_one else 1)
+
+
 def test_whoever_has_the_book_and_asks_again_is_noted_down(lab: Lab) -> None:
     """RDD705: by the do, too; so who was killed doesn't ask again."""
     proof = load(CHAPTER / "control-in-the-data-plane")
