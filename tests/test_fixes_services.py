@@ -381,7 +381,7 @@ def test_a_young_loop_is_found_and_ends_in_its_mail(lab: Lab) -> None:
         witness = outside.on_received
 
         async def hold_the_second(received: Received) -> None:
-            if len(outside.ledger) == 2:
+            if len(outside.ledger) == 1:
                 outside.hold(digest, at_most=20.0)
             await witness(received)
 
