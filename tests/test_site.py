@@ -285,6 +285,20 @@ def test_every_include_is_replaced_by_its_file(site: Site) -> None:
         assert "--8" not in page["text"], page["location"]
 
 
+@pytest.mark.parametrize(
+    ("page", "listing"),
+    [
+        ("rules/data/result-not-serializable/", "curl -X PATCH"),
+        ("rules/data/result-not-serializable/", "SELECT DISTINCT"),
+        ("recipes/saga/", "Saga(ctx: Context, options"),
+    ],
+)
+def test_search_leaves_listings_out(site: Site, page: str, listing: str) -> None:
+    """They are long, and the text says what they are for."""
+    assert listing in (site.folder / page / "index.md").read_text()
+    assert listing not in (site.folder / "search/search_index.json").read_text()
+
+
 # In a browser
 
 

@@ -27,13 +27,15 @@ from restate_guide.site.book import files_of, open_book
 from restate_guide.site.extension import DIRECTIVE, SEARCHED, UNSEARCHED
 
 LISTING = '<div class="highlight"><pre><span></span><code>'
-QUERY, FILE = '<span class="k">(?:SELECT|WITH)<', '<span class="sd">'
+QUERY, FILE, COMMAND = '<span class="k">(?:SELECT|WITH)<', '<span class="sd">', "curl<"
+SIGNATURE = '<div class="doc-signature highlight">'
 LEFT_OUT = re.compile(
-    f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->|{LISTING}(?:{QUERY}|{FILE}).*?</pre></div>",
+    f"<!--{UNSEARCHED}-->.*?<!--{SEARCHED}-->"
+    f"|(?:{LISTING}(?:{QUERY}|{FILE}|{COMMAND})|{SIGNATURE}).*?</pre></div>",
     re.S,
 )
-"""What a page says that search need not find: queries and whole files are long, and the text says what
-they are for."""
+"""What a page says that search need not find: queries, commands, whole files and signatures are long, and
+the text says what they are for."""
 OF_DOCSTRINGS = re.compile(r'<link rel="stylesheet" href="[^"]*_mkdocstrings\.css">\s*')
 """The style of docstrings, which only pages with some need."""
 INCLUDING = re.compile(r"^(:::|--8<--) ", re.M)
