@@ -158,17 +158,21 @@ def asked(proof: Proof, questions: Mapping[str, str]) -> Proof:
 
 
 async def prove(
-    laboratory: Laboratory, proof: Proof, questions: Mapping[str, str] | None = None
+    laboratory: Laboratory,
+    proof: Proof,
+    questions: Mapping[str, str] | None = None,
+    at_a_time: int = 2,
 ) -> Proven:
-    """Runs all that a rule's evidence consists of, two runs at a time.
+    """Runs all that a rule's evidence consists of.
 
     Args:
         questions: queries that the server is asked after the don't, by the page that shows the answer.
+        at_a_time: how many of the runs.
     """
-    two = asyncio.Semaphore(2)
+    slots = asyncio.Semaphore(at_a_time)
 
     async def one(snippet: str, stimulus: Stimulus, judged_by: Proof = proof) -> Result:
-        async with two:
+        async with slots:
             return await laboratory.result(judged_by, proof.snippet(snippet), stimulus)
 
     under = dict.fromkeys([proof.stimulus, *REPLAYS])  # some proofs are under a replay themselves
