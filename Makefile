@@ -1,7 +1,7 @@
 # The project's commands. `make help` lists them.
 
 PYTHON  ?= python3
-WORKERS ?= 6
+WORKERS ?= 8
 ARGS    ?=
 ADDRESS := 127.0.0.1:8000
 
