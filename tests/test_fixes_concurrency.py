@@ -45,6 +45,13 @@ from tests.fixes import (
 )
 
 CHAPTER = SNIPPETS / "concurrency"
+DESK = {
+    "GET /bookings/ann": {"booking": "ann-1"},
+    "GET /bookings/bob": {"booking": "bob-1"},
+    "POST /seats/ann": {"seat": "2A"},
+    "POST /seats/bob": {"seat": "31F"},
+}
+"""What the other system of RDD402 has of both passengers."""
 
 pytestmark = pytest.mark.server
 
@@ -1688,12 +1695,7 @@ def test_coroutines_within_one_step_are_gathered(lab: Lab, tmp_path: Path) -> No
     )
 
     async def prove(in_proof: LabInProof) -> None:
-        in_proof.outside.answers |= {
-            "GET /bookings/ann": {"booking": "ann-1"},
-            "GET /bookings/bob": {"booking": "bob-1"},
-            "POST /seats/ann": {"seat": "2A"},
-            "POST /seats/bob": {"seat": "31F"},
-        }
+        in_proof.outside.answers |= DESK
         found = in_proof.outside.hold("GET /bookings/ann", at_most=20.0)
         checking_in = asyncio.create_task(in_proof.call("Desk/check_in_all", ["ann", "bob"]))
         await in_proof.until_effect("POST /seats/bob")
@@ -1711,12 +1713,7 @@ def test_a_mix_up_that_was_noticed_gets_through_on_neither_code(lab: Lab) -> Non
     target = "Desk/check_in_all"
 
     async def prove(in_proof: LabInProof) -> None:
-        in_proof.outside.answers |= {
-            "GET /bookings/ann": {"booking": "ann-1"},
-            "GET /bookings/bob": {"booking": "bob-1"},
-            "POST /seats/ann": {"seat": "2A"},
-            "POST /seats/bob": {"seat": "31F"},
-        }
+        in_proof.outside.answers |= DESK
         in_proof.outside.in_order("GET /bookings/ann", "GET /bookings/bob")
         found = in_proof.outside.hold("GET /bookings/ann", at_most=20.0)
         calling = in_proof.call(target, ["ann", "bob"], idempotency_key="first")
@@ -1754,12 +1751,7 @@ def test_who_has_a_seat_is_not_in_the_journal_of_a_mix_up_that_was_noticed(lab: 
     seats = "select name from sys_journal where entry_type = 'Command: Run' and name like 'seat%'"
 
     async def prove(in_proof: LabInProof) -> None:
-        in_proof.outside.answers |= {
-            "GET /bookings/ann": {"booking": "ann-1"},
-            "GET /bookings/bob": {"booking": "bob-1"},
-            "POST /seats/ann": {"seat": "2A"},
-            "POST /seats/bob": {"seat": "31F"},
-        }
+        in_proof.outside.answers |= DESK
         in_proof.outside.in_order("GET /bookings/ann", "GET /bookings/bob")
         found = in_proof.outside.hold("GET /bookings/ann", at_most=20.0)
         checking_in = asyncio.create_task(in_proof.call(target, ["ann", "bob"]))

@@ -3094,19 +3094,24 @@ def test_giant_step_under_way_repeats_less_with_a_key_for_each(
     assert trace.effect_counts()["POST /reservations"] == reserved
 
 
+def drawing(place: str) -> tuple[str, str]:
+    """A change of RDD118's snippets: two more keys are drawn, `before` the charge's or `after` it."""
+    first = "    key = str(ctx.uuid())\n"
+    others = "    stock, printer = str(ctx.uuid()), str(ctx.uuid())\n"
+    return first, others + first if place == "before" else first + others
+
+
 @pytest.mark.parametrize(("place", "charges"), [("before", 2), ("after", 1)])
 def test_keys_of_the_other_requests_are_drawn_after_that_of_the_charge(
     lab: Lab, tmp_path: Path, place: str, charges: int
 ) -> None:
     """RDD118: in place, drawn before it, they change it, and no error says so."""
-    rule, first = "determinism/one-giant-step", "    key = str(ctx.uuid())\n"
-    others = "    stock, printer = str(ctx.uuid()), str(ctx.uuid())\n"
-    drawn = others + first if place == "before" else first + others
+    rule = "determinism/one-giant-step"
     keys = [
         (f'post("{path}", order)', f'post("{path}", order, {key})')
         for path, key in (("reservations", "stock"), ("labels", "printer"))
     ]
-    changed(tmp_path, f"{rule}/dont", (first, drawn), *keys).rename(tmp_path / "keyed.py")
+    changed(tmp_path, f"{rule}/dont", drawing(place), *keys).rename(tmp_path / "keyed.py")
     dont = changed(tmp_path, f"{rule}/dont")
     stimulus = dataclasses.replace(crash_after_effect("POST /charges"), successor="keyed")
 
@@ -3124,14 +3129,12 @@ def test_keys_of_the_fix_are_drawn_after_that_of_the_charge_on_lambda(
     lab: Lab, tmp_path: Path, place: str, charges: int
 ) -> None:
     """RDD118: what is cut off there has only its input in the journal, and goes on at the new URL."""
-    rule, first = "determinism/one-giant-step", "    key = str(ctx.uuid())\n"
-    others = "    stock, printer = str(ctx.uuid()), str(ctx.uuid())\n"
-    drawn = others + first if place == "before" else first + others
+    rule = "determinism/one-giant-step"
     keys = [
         (f'path="{path}", order=order', f'path="{path}", order=order, key={key}')
         for path, key in (("reservations", "stock"), ("labels", "printer"))
     ]
-    changed(tmp_path, f"{rule}/do", (first, drawn), *keys)
+    changed(tmp_path, f"{rule}/do", drawing(place), *keys)
     dont = changed(tmp_path, f"{rule}/dont", as_on_lambda("orders"))
     killed = dataclasses.replace(crash_after_effect("POST /charges"), request_response=True)
 

@@ -101,9 +101,8 @@ class Outside:
                 self.answers[f"GET {effect.removeprefix('PUT ')}"] = answer = body
             if key is not None:
                 self._created[effect, key] = answer
-        held = self.held.get(
-            effect
-        )  # who hears of this request may have the next one held otherwise
+        # Looked at first: who hears of this request may have the next one held otherwise.
+        held = self.held.get(effect)
         await self.on_received(received)
         if held is not None:
             event, limit = held
