@@ -2153,29 +2153,44 @@ async def work(ctx: restate.Context) -> None:
     assert codes == [{"RT0007"}, {"RT0001"}, {"RT0001"}]
 
 
-def test_what_has_come_past_a_short_sleep_needs_the_old_worker(lab: Lab, tmp_path: Path) -> None:
-    """RDD405: started again, it goes on, though the fix is the latest deployment."""
-    rule, target, mail = CHAPTER / "sleep-not-durable", "Trials/start", "POST /emails"
-    anew = (rule / "anew.py").read_text()
-    durable = anew.replace("await pause()", "await ctx.sleep(timedelta(seconds=0.3))").replace(
-        "import asyncio\n", "import asyncio\nfrom datetime import timedelta\n"
+def test_what_has_come_past_a_short_sleep_ends_on_a_fix_that_keeps_it(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD405: it is asleep in a long one then; the old worker only charges it again, and is given up."""
+    slug, target, mail = "concurrency/sleep-not-durable", "Trials/start", "POST /emails"
+    mailing = """    await asyncio.sleep(0.05)
+    await ctx.run_typed("mail", mail)
+"""
+    changes = (
+        ("import restate\n", "import httpx\nimport restate\n"),
+        (
+            "@trials",
+            """def mail() -> None:
+    httpx.post(os.environ["API_URL"] + "/emails")
+
+
+@trials""",
+        ),
     )
-    (tmp_path / "dont.py").write_text(anew)
-    (tmp_path / "do.py").write_text(durable)
+    slept, sleeps = "    await asyncio.sleep(TRIAL", "    await ctx.sleep(TRIAL"
+    dont = changed(tmp_path, f"{slug}/dont", *changes, (slept, f"{mailing}{slept}"))
+    do = changed(tmp_path, f"{slug}/do", *changes, (sleeps, f"{mailing}{sleeps}"))
+    do.write_text(do.read_text().replace("import os\n", "import asyncio\nimport os\n"))
+    given_up = "select id from sys_journal_events where event_type = 'Paused' group by id having count(*) ="
 
-    async def prove(in_proof: LabInProof) -> None:
-        mailed = in_proof.outside.hold(mail, at_most=20.0)
-        calling = asyncio.create_task(in_proof.call(target, "ann"))
-        await in_proof.until_effect(mail)
-        await in_proof.deploy("do")
-        mailed.set()
-        await calling
+    async def fix(in_proof: LabInProof) -> None:
+        await in_proof.call(target, "ann")
+        await in_proof.until_row(f"{given_up} 1")
+        assert await in_proof.operate("resume", target) == 200
+        await in_proof.until_row(f"{given_up} 2")
+        assert len(await in_proof.query(queries("RDD405")[0])) == 1
+        await resume_on(in_proof, target)
 
-    crash = crash_before_journal("mail advice")
-    trace = instead(lab, rule, prove, crash, tmp_path / "dont.py").trace
-    assert trace.calls[0].answer == "two mails"
-    assert "RT0016" not in {failure.code for failure in trace.failures()}
-    assert [entry.type for entry in trace.invocations[0].journal].count("Command: Sleep") == 0
+    trace = instead(lab, CHAPTER / "sleep-not-durable", fix, PLAIN, dont).trace
+    assert trace.invocations[0].result == "ann is charged"
+    assert trace.effect_counts() == {mail: 1}
+    assert len(trace.rows["charges"]) > 3 + 1
+    assert {failure.code for failure in trace.failures()} == {"RT0001"}
 
 
 def test_what_was_given_up_is_paused_once_its_worker_is_stopped(lab: Lab, tmp_path: Path) -> None:
