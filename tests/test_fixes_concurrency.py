@@ -2181,7 +2181,7 @@ def test_what_has_come_past_a_short_sleep_ends_on_a_fix_that_keeps_it(
     async def fix(in_proof: LabInProof) -> None:
         await in_proof.call(target, "ann")
         await in_proof.until_row(f"{given_up} 1")
-        assert await in_proof.operate("resume", target) == 200
+        assert await in_proof.operate("resume", target, deployment="latest") == 200
         await in_proof.until_row(f"{given_up} 2")
         assert len(await in_proof.query(queries("RDD405")[0])) == 1
         await resume_on(in_proof, target)
