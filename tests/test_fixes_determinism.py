@@ -1352,20 +1352,34 @@ def test_filter_drops_what_a_task_from_the_replay_logs(lab: Lab, tmp_path: Path)
     assert (lines["the handler"], lines["the task"]) == (2, 1), lines
 
 
-@pytest.mark.parametrize("configured", [False, True])
-def test_without_a_handler_there_is_none_to_filter(configured: bool) -> None:
-    """RDD110: Python writes warnings all the same, by a handler that no list has."""
+@pytest.mark.parametrize(
+    ("named", "configured", "written"),
+    [
+        (False, "", ["ordered", "charging order-1"]),
+        (False, "logger.hasHandlers() or ", ["WARNING:shop:ordered"]),
+        (True, "logger.hasHandlers() or ", ["ordered"]),
+        (True, "logger.hasHandlers() and ", ["ordered", "WARNING:shop:ordered"]),
+    ],
+    ids=["none", "root's", "its own", "both"],
+)
+def test_without_a_handler_there_is_none_to_filter(
+    named: bool, configured: str, written: list[str]
+) -> None:
+    """RDD110: Python writes warnings all the same; with two on its way, a line is written twice."""
     script = (
         "import logging, restate\n"
         "from restate.server_context import restate_context_is_replaying as replaying\n"
-        f"{'logging.basicConfig()' if configured else ''}\n"
-        "for handler in logging.getLogger().handlers:\n"
+        "root, logger = logging.getLogger(), logging.getLogger('shop')\n"
+        f"{'logger.addHandler(logging.StreamHandler())' if named else ''}\n"
+        f"{f'{configured}logging.basicConfig()' if configured else ''}\n"
+        "for handler in (*root.handlers, *logger.handlers):\n"
         "    handler.addFilter(restate.RestateLoggingFilter())\n"
+        "logger.warning('ordered')\n"
         "replaying.set(True)\n"
-        "logging.getLogger('shop').warning('charging order-1')\n"
+        "logger.warning('charging order-1')\n"
     )
-    written = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert written.stderr == ("" if configured else "charging order-1\n")
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert told.stderr.splitlines() == written
 
 
 def test_handler_of_a_named_logger_needs_the_filter_too() -> None:
