@@ -1097,7 +1097,7 @@ def test_bad_input_that_was_paused_ends_with_400_on_the_fixed_code(lab: Lab) -> 
 def test_body_that_is_no_json_never_comes_to_the_handler(
     lab: Lab, snippet: str, status: int, message: str
 ) -> None:
-    """RDD608: only the context manager makes a 400 of it."""
+    """RDD608: only the manager makes a 400 of it; and its OpenAPI document tells of an order."""
     rule = CHAPTER / "bad-input-is-500"
 
     async def broken(in_proof: LabInProof) -> None:
@@ -1106,6 +1106,8 @@ def test_body_that_is_no_json_never_comes_to_the_handler(
         answer = await ingress.post("/Parcels/send", content=b'{"item":', headers=json)
         assert answer.status_code == status
         assert answer.json()["message"].startswith(message)
+        openapi = await in_proof.admin("GET", "/services/Parcels/openapi")
+        assert ("quantity" in str(openapi)) is (snippet == "manager")
 
     instead(lab, rule, broken, snippet=load(rule).snippet(snippet))
 
