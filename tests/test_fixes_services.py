@@ -295,11 +295,24 @@ def test_only_what_awaited_something_else_is_found(lab: Lab, tmp_path: Path) -> 
     instead(lab, CHAPTER / "sync-handler", look, snippet=dont)
 
 
-def test_key_of_a_paused_invocation_is_free_once_it_has_resumed(lab: Lab) -> None:
-    """RDD707: the next scan waits in the queue until then."""
-    target = "Parcels/p-1/scan"
+def test_key_of_a_paused_invocation_is_free_once_it_has_resumed(lab: Lab, tmp_path: Path) -> None:
+    """RDD707: the next scan waits in the queue until then; what the paused one sent isn't sent again."""
+    target, slug = "Parcels/p-1/scan", "services/await-on-sync-op"
+    tell = (
+        'mails = restate.Service("Mails")\n\n\n@mails.handler()\n'
+        "async def tell(ctx: restate.Context, place: str) -> None:\n    pass\n\n\n"
+    )
+    for name, writes in (("do", '    ctx.set("place"'), ("dont", '    await ctx.set("place"')):
+        changed(
+            tmp_path,
+            f"{slug}/{name}",
+            (writes, f"    ctx.service_send(tell, arg=place)\n{writes}"),
+            ("@parcels.handler()", f"{tell}@parcels.handler()"),
+            ("[parcels]", "[parcels, mails]"),
+        )
 
     async def fix(in_proof: LabInProof) -> None:
+        await load(SNIPPETS / slug).prove(in_proof)
         await in_proof.call(f"{target}/send", "Hamburg")
         await in_proof.until_row("select id from sys_invocation where status = 'pending'")
         await in_proof.deploy("do")
@@ -310,8 +323,9 @@ def test_key_of_a_paused_invocation_is_free_once_it_has_resumed(lab: Lab) -> Non
         await in_proof.admin("PATCH", resume)
         await in_proof.until_all_completed()
 
-    trace = afterwards(lab, CHAPTER / "await-on-sync-op", fix).trace
+    trace = instead(lab, SNIPPETS / slug, fix, snippet=tmp_path / "dont.py").trace
     assert [(state.name, state.value) for state in trace.state] == [("place", "Hamburg")]
+    assert [i.target for i in trace.invocations].count("Mails/tell") == 2
 
 
 def test_an_endless_loop_meets_a_mismatch_on_the_fixed_code_in_place(lab: Lab) -> None:
