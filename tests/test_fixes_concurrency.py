@@ -1998,7 +1998,10 @@ def test_a_cancel_of_a_call_that_is_shared_ends_it_for_its_other_caller(
 
 @pytest.mark.parametrize("stimulus", [PLAIN, REPLAY_EVERY_AWAIT], ids=["running", "suspended"])
 def test_what_sleeps_on_the_old_code_is_found_and_moved(lab: Lab, stimulus: Stimulus) -> None:
-    """RDD406: by the query, which finds neither what mailed at once, nor what sleeps on the fixed code."""
+    """RDD406: by the query, which finds neither what mailed at once, nor what sleeps on the fixed code.
+
+    Another attempt on the old code does no harm before the deadline.
+    """
     target = "Reminders/remind"
 
     async def prove(in_proof: LabInProof) -> None:
@@ -2020,13 +2023,18 @@ def test_what_sleeps_on_the_old_code_is_found_and_moved(lab: Lab, stimulus: Stim
         (found,) = await in_proof.query(queries("RDD406")[0])
         assert found["status"] == status
         invocation = f"/invocations/{found['id']}"
+        running, paused = (
+            f"select id from sys_invocation where id = '{found['id']}' and status = '{each}'"
+            for each in ("running", "paused")
+        )
         if status == "running":
+            await in_proof.admin("PATCH", f"{invocation}/pause")
+            await in_proof.until_row(paused)
+            await in_proof.admin("PATCH", f"{invocation}/resume")
+            await in_proof.until_row(running)
             with pytest.raises(httpx.HTTPStatusError, match="409"):
                 await in_proof.admin("PATCH", f"{invocation}/resume?deployment={always_sleeps}")
             await in_proof.admin("PATCH", f"{invocation}/pause")
-            paused = (
-                f"select id from sys_invocation where id = '{found['id']}' and status = 'paused'"
-            )
             await in_proof.until_row(paused)
         assert time.time() < due, "it has not been moved before the sleep is over"
         await in_proof.admin("PATCH", f"{invocation}/resume?deployment={always_sleeps}")
@@ -2036,6 +2044,8 @@ def test_what_sleeps_on_the_old_code_is_found_and_moved(lab: Lab, stimulus: Stim
 
     trace = instead(lab, CHAPTER / "offset-by-hand", prove, stimulus).trace
     assert "RT0016" not in {failure.code for failure in trace.failures()}
+    ends = [[attempt.ends for attempt in each.attempts] for each in trace.invocations]
+    assert stimulus is not PLAIN or ["suspended", "suspended", "output"] in ends
 
 
 def test_failed_try_of_one_step_repeats_the_one_beside_it(lab: Lab) -> None:
