@@ -2100,28 +2100,49 @@ def test_argument_for_options_with_nothing_but_its_input_goes_to_the_fix(
         ("RDD116", "determinism/coroutine-from-lambda", "Accounts/welcome", "POST /emails"),
     ],
 )
-def test_who_asked_again_has_it_done_twice_unless_one_is_killed(
-    lab: Lab, rule: str, slug: str, target: str, effect: str, killed: bool, acts: int
+def test_who_asked_again_has_it_done_twice_unless_one_is_killed_before_the_fix_serves(
+    lab: Lab,
+    tmp_path: Path,
+    rule: str,
+    slug: str,
+    target: str,
+    effect: str,
+    killed: bool,
+    acts: int,
 ) -> None:
-    """RDD116, RDD512: without an idempotency key."""
+    """RDD116, RDD512: without an idempotency key. In place, what backs off acts with no resume."""
     (query,) = queries(rule)
+    steps = re.search(r"^1\. .*kill one.*\n2\. (Register|Deploy) the fix", PAGES[rule], re.M)
+    assert steps, "the page has them in this order"
+    service = target.partition("/")[0]
+    tries = "initial_interval=timedelta(seconds=1), exponentiation_factor=1, max_attempts=99"
+    policy = f"invocation_retry_policy=restate.InvocationRetryPolicy({tries})"
+    dont = changed(
+        tmp_path,
+        f"{slug}/dont",
+        ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
+        (f'("{service}")', f'("{service}", {policy})'),
+    )
+    changed(tmp_path, f"{slug}/do")
 
     async def ask(in_proof: LabInProof) -> None:
         for _ in range(2):
             await in_proof.call(f"{target}/send", "parcel-1")
-        both = "sys_invocation where status = 'paused' having count(*) = 2"
+        both = "sys_invocation where status = 'backing-off' having count(*) = 2"
         await in_proof.until_row(f"select count(*) from {both}")
         found = [str(row["id"]) for row in await in_proof.query(query)]
         assert len(found) == 2
         if killed:
             await in_proof.admin("PATCH", f"/invocations/{found.pop()}/kill")
-        await in_proof.deploy("do")
-        for id in found:
-            await in_proof.admin("PATCH", f"/invocations/{id}/resume?deployment=latest")
+        async with httpx.AsyncClient() as operator:
+            await operator.post(f"{in_proof.outside.url}/replaced")
         await in_proof.until_all_completed()
 
-    trace = instead(lab, SNIPPETS / slug, ask).trace
-    assert trace.effect_counts() == {effect: acts}
+    replaced = dataclasses.replace(
+        PLAIN, workers=2, successor="do", crash_on_effect="POST /replaced"
+    )
+    trace = instead(lab, SNIPPETS / slug, ask, replaced, dont).trace
+    assert trace.effect_counts()[effect] == acts
 
 
 def test_what_waits_before_the_wrong_slot_is_found_later(lab: Lab, tmp_path: Path) -> None:
