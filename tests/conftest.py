@@ -19,6 +19,12 @@ __all__ = ["Lab", "chromium", "lab", "origin", "plain", "playwright", "served", 
 
 T = TypeVar("T")
 THREAD = ThreadPoolExecutor(max_workers=1)
+MOSTLY_WAIT = ("test_lab.py", "test_stopping.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has those that mostly wait begin early: in the last seconds nothing would run beside them."""
+    items.sort(key=lambda item: item.path.name not in MOSTLY_WAIT)
 
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:
