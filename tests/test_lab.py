@@ -414,6 +414,17 @@ def test_server_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         apart(asyncio.run, run())
 
 
+def test_a_laboratory_keeps_to_the_server_that_it_has_found(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server for the next run may be starting while other code changes the environment."""
+    found = load(CHARGE_TWICE)
+    assert lab.run(lab.laboratory.result(found, found.snippet("do"))).outcome == found.promise
+    monkeypatch.setenv("RESTATE_SERVER_BIN", "/bin/false")
+    started = dataclasses.replace(found, server={"RESTATE_LOG_FILTER": "error"})
+    assert lab.run(lab.laboratory.result(started, found.snippet("do"))).outcome == found.promise
+
+
 def test_missing_server_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESTATE_SERVER_BIN", "/nonexistent")
     with pytest.raises(LabError, match="can't be executed"):

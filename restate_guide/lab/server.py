@@ -223,14 +223,13 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def own_server(
-    processes: Processes, folder: Path, settings: Mapping[str, str]
+    binary: Path, processes: Processes, folder: Path, settings: Mapping[str, str]
 ) -> AsyncIterator[Server]:
     """A server of one's own, with a fresh data folder inside an empty folder, and no TCP port."""
     data, name = folder / "data", f"{folder.name}/server"
     env = {name: value for name, value in os.environ.items() if not name.startswith("RESTATE_")}
-    binary = str(find_binary())
     began = time.monotonic()
-    argv = [binary, "--base-dir", str(data)]
+    argv = [str(binary), "--base-dir", str(data)]
 
     async def start() -> None:
         await processes.start(name, argv, {**env, **SETTINGS, **settings, "TMPDIR": str(folder)})
@@ -294,11 +293,17 @@ class OwnServers:
         self._numbers = itertools.count(1)
         self._ahead = collections.deque[asyncio.Task[Started]]()
 
+    @functools.cached_property
+    def _binary(self) -> Path:
+        """Found once: servers for later runs start at any time, whatever the environment says by then."""
+        return find_binary()
+
     async def _start(self, settings: Mapping[str, str]) -> Started:
         folder = self._processes.folder / f"server-{next(self._numbers)}"
         folder.mkdir()
         stack = contextlib.AsyncExitStack()
-        server = await stack.enter_async_context(own_server(self._processes, folder, settings))
+        starting = own_server(self._binary, self._processes, folder, settings)
+        server = await stack.enter_async_context(starting)
         return Started(server, stack)
 
     async def _again(self, used: Started) -> Started:
