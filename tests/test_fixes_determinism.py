@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import datetime
 from itertools import pairwise
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
@@ -111,7 +112,8 @@ def test_failed_step_that_had_used_the_context_is_stuck_on_either_code(
         await until_status(in_proof, target, "paused")
         (again,) = await in_proof.query(query)
         assert again["target"] == target
-        assert str(again["last"]) > str(before["last"])
+        # As texts they don't compare: the one of a full second has no decimals.
+        assert datetime.fromisoformat(again["last"]) > datetime.fromisoformat(before["last"])
         assert await in_proof.operate("kill", target) == 200
         await in_proof.until_all_completed()
         assert not await in_proof.query(query)
