@@ -684,8 +684,17 @@ def test_race_with_timeout_cancels_who_is_late(lab: Lab, stimulus: Stimulus, lim
 def test_race_with_timeout_is_lost_in_each_replay(
     lab: Lab, tmp_path: Path, stimulus: Stimulus
 ) -> None:
-    """The journal has the cancelled call's own end, too, when the handler goes on."""
+    """The journal has the cancelled call's own end, too, when the handler goes on.
+
+    What was called may undo what it has done.
+    """
     beside(tmp_path, "race_with_timeout", "sleep_until")
+    sleep = "    await ctx.sleep(timedelta(seconds=seconds))\n"
+    undone = (
+        f"    try:\n    {sleep}    except restate.TerminalError:\n"
+        '        await ctx.run_typed("undo", post, what="undone", key=str(ctx.uuid()))\n'
+        "        raise\n"
+    )
     race = "    return await race_with_timeout(ctx, reply, timedelta(seconds=limit))\n"
     caught = (
         f"    try:\n    {race}    except restate.TerminalError as error:\n"
@@ -693,10 +702,15 @@ def test_race_with_timeout_is_lost_in_each_replay(
         '        await ctx.run_typed("mail", post, what="mails", key=str(ctx.uuid()))\n'
         "        return error.message\n"
     )
-    snippet = changed(tmp_path, "recipes/reminders", (race, caught))
-    result = run(lab, snippet, calling("Reminders/ask", [20.0, 0.3]), stimulus)
+    snippet = changed(tmp_path, "recipes/reminders", (race, caught), (sleep, undone))
+
+    async def prove(lab: LabInProof) -> None:
+        await lab.call("Reminders/ask", [20.0, 0.3])
+        await lab.until_all_completed()
+
+    result = run(lab, snippet, prove, stimulus)
     assert answer(result) == "no result within 0:00:00.300000"
-    assert result.trace.effect_counts() == {"POST /mails": 1}
+    assert result.trace.effect_counts() == {"POST /mails": 1, "POST /undone": 1}
     assert [i.result for i in result.trace.invocations if i.target == "People/answer"] == [
         {"failure": "cancelled", "code": 409}
     ]
