@@ -1621,27 +1621,47 @@ def test_a_step_with_a_limit_lets_a_failed_mail_pass_and_a_cancel_not(
     assert trace.effect_counts() == ({} if cancelled else {"POST /charges": 1})
 
 
-def test_a_card_that_was_filled_meanwhile_is_charged(lab: Lab) -> None:
-    """RDD501: resumed on the fixed code; cancelled, it isn't."""
-    target, redeem = "GiftCards/pay", "POST /redemptions"
+def test_a_card_that_was_filled_meanwhile_is_charged(lab: Lab, tmp_path: Path) -> None:
+    """RDD501: resumed on the fixed code; cancelled, it isn't, though it is listed until its next attempt."""
+    target, redeem, rule = "GiftCards/pay", "POST /redemptions", "errors/business-failure-retried"
+    (query,) = queries("RDD501")
+    dont = changed(
+        tmp_path,
+        f"{rule}/dont",
+        ("import restate\n", "from datetime import timedelta\n\nimport restate\n"),
+        ('Service("GiftCards")', f'Service("GiftCards", {LATER})'),
+    )
+    changed(tmp_path, f"{rule}/do")
 
     async def fix(in_proof: LabInProof) -> None:
-        in_proof.outside.fail(redeem, times=6, status=402)
-        for card in ("card-1", "card-2"):
+        async def until(status: str, count: int) -> None:
+            counted = f"select count(*) from sys_invocation where status = '{status}'"
+            await in_proof.until_row(f"{counted} having count(*) = {count}")
+
+        in_proof.outside.fail(redeem, times=3, status=402)
+        for card in ("card-1", "card-2", "card-3"):
             await in_proof.call(f"{target}/send", card)
-        await in_proof.until_row(
-            "select count(*) from sys_invocation where status = 'paused' having count(*) = 2"
-        )
+        await until("backing-off", 3)
+        rows = await in_proof.query("select id from sys_invocation order by created_at")
+        first, second, third = (f"/invocations/{row['id']}" for row in rows)
+        await in_proof.admin("PATCH", f"{third}/pause")
+        await until("paused", 1)
         await in_proof.deploy("do")
-        first, second = await in_proof.query("select id from sys_invocation order by created_at")
-        await in_proof.admin("PATCH", f"/invocations/{second['id']}/cancel")
-        await in_proof.admin("PATCH", f"/invocations/{first['id']}/resume?deployment=latest")
+        for each in (second, third):
+            await in_proof.admin("PATCH", f"{each}/cancel")
+        await until("completed", 1)
+        assert {row["status"] for row in await in_proof.query(query)} == {"backing-off"}
+        for each in (first, second):
+            await in_proof.admin("PATCH", f"{each}/pause")
+        await until("paused", 2)
+        for each in (first, second):
+            await in_proof.admin("PATCH", f"{each}/resume?deployment=latest")
         await in_proof.until_all_completed()
 
-    trace = instead(lab, CHAPTER / "business-failure-retried", fix, PLAIN).trace
-    first, second = trace.invocations
-    assert first.result == "redemption-1" and trace.effect_counts() == {redeem: 1}
-    assert second.result == {"failure": "cancelled", "code": 409}
+    trace = instead(lab, SNIPPETS / rule, fix, PLAIN, dont).trace
+    cancelled = {"failure": "cancelled", "code": 409}
+    assert [each.result for each in trace.invocations] == ["redemption-1", cancelled, cancelled]
+    assert trace.effect_counts() == {redeem: 1}
 
 
 def test_what_backs_off_has_its_two_tries_on_the_fixed_code(lab: Lab, tmp_path: Path) -> None:
