@@ -1639,11 +1639,9 @@ def test_a_card_that_was_filled_meanwhile_is_charged(lab: Lab, tmp_path: Path) -
             await in_proof.until_row(f"{counted} having count(*) = {count}")
 
         in_proof.outside.fail(redeem, times=3, status=402)
-        for card in ("card-1", "card-2", "card-3"):
-            await in_proof.call(f"{target}/send", card)
+        sent = [await in_proof.call(f"{target}/send", f"card-{n}") for n in (1, 2, 3)]
+        first, second, third = (f"/invocations/{answer['invocationId']}" for answer in sent)
         await until("backing-off", 3)
-        rows = await in_proof.query("select id from sys_invocation order by created_at")
-        first, second, third = (f"/invocations/{row['id']}" for row in rows)
         await in_proof.admin("PATCH", f"{third}/pause")
         await until("paused", 1)
         await in_proof.deploy("do")
