@@ -2053,6 +2053,23 @@ def test_what_has_not_failed_yet_is_protected_once_it_is_moved(
     assert len(trace.rows["seats"]) == left
 
 
+def test_a_charge_at_work_is_repeated_when_its_release_is_registered_first_in_place(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD505: the restart cuts it off; the purchase gets through, and is paid twice."""
+    rule, charge = "errors/compensation-registered-late", "POST /charges"
+    declined = 'raise restate.TerminalError("the card is declined")  # the bank\'s answer today'
+    pays = (declined, 'httpx.post(f"{API_URL}/charges", timeout=30).raise_for_status()')
+    for variant in ("do", "dont"):
+        changed(tmp_path, f"{rule}/{variant}", SLOWLY[1], pays)
+    proof = load(SNIPPETS / rule)
+    over = dataclasses.replace(crash_after_effect(charge), successor="do")
+    trace = instead(lab, proof.folder, proof.prove, over, tmp_path / "dont.py").trace
+    assert trace.calls[0].status == 200
+    assert trace.effect_counts() == {charge: 2}
+    assert len(trace.rows["seats"]) == 1
+
+
 def test_what_another_step_undid_hides_what_nobody_undid(lab: Lab, tmp_path: Path) -> None:
     """RDD505: of several steps, each is asked for by the name of its own undo."""
     charge = '        await ctx.run_typed("charge", charge, buyer=buyer)\n'
