@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -215,15 +216,16 @@ SLOWLY = (RESERVE, f'{RESERVE}    httpx.put(f"{{API_URL}}/seats/12A", json=buyer
 CANCELLED = "select id from sys_journal where entry_type = 'Notification: Signal'"
 
 
-async def cancel_while_reserving(lab: LabInProof, *done: str) -> None:
+async def cancel_while_reserving(lab: LabInProof, *done: str, times: int = 1) -> None:
     """Cancels while the seat is being reserved, once other steps are done."""
     seat = lab.outside.hold(SEAT, at_most=20.0)
     calling = asyncio.create_task(lab.call("Tickets/buy", "ann"))
     await lab.until_effect(SEAT)
     for step in done:
         await lab.until_result(f"Run {step}")
-    await lab.operate("cancel", "Tickets/buy")
-    await lab.until_row(CANCELLED)
+    for each in range(1, times + 1):
+        await lab.operate("cancel", "Tickets/buy")
+        await lab.until_row(f"{CANCELLED} group by id having count(*) = {each}")
     # Time enough for the undoing to overtake it.
     undone = lab.until_row("select id from sys_journal where name = 'undo reserve'")
     await lab.until_any(undone, asyncio.sleep(0.5))
@@ -268,10 +270,10 @@ def test_saga_waits_for_all_that_is_under_way(lab: Lab, tmp_path: Path) -> None:
 def test_saga_undoes_what_is_under_way_once_it_is_over(
     lab: Lab, tmp_path: Path, stimulus: Stimulus
 ) -> None:
-    """The cancel is raised while the seat is being reserved."""
+    """The cancel is raised while the seat is being reserved; RDD505: and a second one after it."""
     beside(tmp_path, "saga")
     snippet = changed(tmp_path, "recipes/tickets", SLOWLY)
-    result = run(lab, snippet, cancel_while_reserving, stimulus)
+    result = run(lab, snippet, partial(cancel_while_reserving, times=2), stimulus)
     assert message(result) == "cancelled"
     assert result.trace.rows["seats"] == []
     ended = [m.text for a in result.trace.invocations[0].attempts for m in a.moments]
