@@ -422,6 +422,42 @@ def test_an_alias_is_published_and_asked_for_and_not_answered(
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("by_alias", [False, True])
+def test_a_python_caller_is_refused_for_an_alias(lab: Lab, tmp_path: Path, by_alias: bool) -> None:
+    """RDD803: unless the model is configured with `serialize_by_alias=True`."""
+    app = "app = restate.app([insurance])\n"
+    booking = """agency = restate.Service("Agency")
+
+
+@agency.handler()
+async def book(ctx: restate.Context, customer: str) -> int:
+    trip = Trip(customer=customer, dayCount=3)
+    return (await ctx.service_call(insure, arg=trip)).price
+
+
+app = restate.app([insurance, agency])
+"""
+    days = '    days: int = Field(alias="dayCount")\n'
+    aliased = changed(
+        tmp_path,
+        "data/no-schema-at-the-border/do",
+        ("import BaseModel", "import BaseModel, Field"),
+        ("    days: int\n", days + BY_ALIAS * by_alias),
+        (app, booking),
+    )
+
+    async def prove(in_proof: LabInProof) -> None:
+        await in_proof.call("Agency/book", "ann")
+
+    (called,) = run(lab, aliased, prove).trace.calls
+    if by_alias:
+        assert called.answer == 27
+    else:
+        assert called.status == 500
+        assert "dayCount\n  Field required" in called.answer["message"]
+
+
+@pytest.mark.server
 @pytest.mark.parametrize("changed_too", [False, True], ids=["as it was", "changed"])
 def test_handlers_that_call_it_change_with_it(lab: Lab, tmp_path: Path, changed_too: bool) -> None:
     """RDD803: one that passes a dict is refused; one under way fits the changed code in no place."""

@@ -1570,6 +1570,26 @@ def test_what_a_step_changes_besides_is_lost(
     assert result.outcome == proof.symptom
 
 
+def test_what_a_step_changes_at_module_level_is_lost_in_another_process(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """RDD113."""
+    proof = load(CHAPTER / "closure-written-in-run")
+    snippet = changed(
+        tmp_path,
+        "determinism/closure-written-in-run/dont",
+        ("@checkout.handler()\n", 'cents = {"tea": 0}\n\n\n@checkout.handler()\n'),
+        ("    cents = 0\n", ""),
+        ("        nonlocal cents\n", ""),
+        ("        cents = int(", '        cents["tea"] = int('),
+        ("cents=cents)", 'cents=cents["tea"])'),
+        ("    return cents\n", '    return cents["tea"]\n'),
+    )
+    stimuli = (REPLAY_EVERY_AWAIT, crash_after_step("look up"))
+    seen = [lab.run(lab.laboratory.result(proof, snippet, each)).outcome for each in stimuli]
+    assert seen == [proof.promise, proof.symptom]
+
+
 def test_answer_of_nothing_stands_in_the_journal(lab: Lab) -> None:
     """RDD113: as the page writes it."""
     (output,) = re.findall(r"`(\[\d+\])` in a journal's `Command: Output`", PAGES["RDD113"])
