@@ -423,7 +423,9 @@ def test_an_alias_is_published_and_asked_for_and_not_answered(
 
 @pytest.mark.server
 @pytest.mark.parametrize("by_alias", [False, True])
-def test_a_python_caller_is_refused_for_an_alias(lab: Lab, tmp_path: Path, by_alias: bool) -> None:
+def test_a_python_caller_is_refused_for_an_alias_or_can_not_read_the_answer(
+    lab: Lab, tmp_path: Path, by_alias: bool
+) -> None:
     """RDD803: unless the model is configured with `serialize_by_alias=True`."""
     app = "app = restate.app([insurance])\n"
     booking = """agency = restate.Service("Agency")
@@ -437,24 +439,32 @@ async def book(ctx: restate.Context, customer: str) -> int:
 
 app = restate.app([insurance, agency])
 """
-    days = '    days: int = Field(alias="dayCount")\n'
-    aliased = changed(
-        tmp_path,
-        "data/no-schema-at-the-border/do",
-        ("import BaseModel", "import BaseModel, Field"),
-        ("    days: int\n", days + BY_ALIAS * by_alias),
-        (app, booking),
-    )
+    days = '    days: int = Field(alias="dayCount")\n' + BY_ALIAS * by_alias
+    number = '    number: str = Field(alias="contractNumber")\n' + BY_ALIAS * by_alias
+    rule, fields = "data/no-schema-at-the-border", ("import BaseModel", "import BaseModel, Field")
+    given = changed(tmp_path, f"{rule}/do", fields, ("    days: int\n", days), (app, booking))
 
     async def prove(in_proof: LabInProof) -> None:
         await in_proof.call("Agency/book", "ann")
 
-    (called,) = run(lab, aliased, prove).trace.calls
+    (called,) = run(lab, given, prove).trace.calls
     if by_alias:
         assert called.answer == 27
     else:
         assert called.status == 500
         assert "dayCount\n  Field required" in called.answer["message"]
+
+    got = changed(
+        tmp_path,
+        f"{rule}/do",
+        fields,
+        ("    number: str\n", number),
+        ("Contract(number=", "Contract(contractNumber="),
+        (app, booking.replace("dayCount", "days")),
+    )
+    booked, signed = run(lab, got, prove).trace.invocations
+    assert signed.status == "completed" and isinstance(signed.result, dict)
+    assert booked.status == ("completed" if by_alias else "paused")
 
 
 @pytest.mark.server
