@@ -1496,7 +1496,7 @@ def test_a_service_that_takes_over_repeats_what_came_after_a_write(
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
 
 
-@pytest.mark.parametrize("status", ["running", "backing-off"])
+@pytest.mark.parametrize("status", ["running", "backing-off", "paused"])
 def test_what_was_taken_over_is_not_found_any_more(lab: Lab, tmp_path: Path, status: str) -> None:
     """RDD201: the query leads to a kill, and it waits for the object, or for something else."""
     target, (query,) = "SignIns/check", queries("RDD201")
@@ -1512,7 +1512,7 @@ def ask_user() -> str:
 """
     asks = '    await ctx.run_typed("ask", ask_user)\n    last ='
     changed(tmp_path, "state/state-in-a-service/dont")
-    step = '    await ctx.run_typed("ask", ask_user)\n' if status == "backing-off" else ""
+    step = "" if status == "running" else '    await ctx.run_typed("ask", ask_user)\n'
     slow = moved(step).replace("import restate\n", imports, 1).replace("    last =", asks, 1)
     if status == "backing-off":
         served = 'restate.Service("SignIns"'
@@ -1521,23 +1521,22 @@ def ask_user() -> str:
     (tmp_path / "moved.py").write_text(slow)
 
     async def prove(in_proof: LabInProof) -> None:
-        if status == "backing-off":
-            in_proof.outside.fail("PUT /asked", times=1)
-        else:
+        if status == "running":
             asked = in_proof.outside.hold("PUT /asked", at_most=20.0)
+        else:
+            in_proof.outside.fail("PUT /asked", times=1 if status == "backing-off" else 3)
         await in_proof.call(target, "phone")
         await until_status(in_proof, target, "paused")
         assert len(await in_proof.query(query)) == 1
         await in_proof.deploy("moved")
         assert await in_proof.operate("resume", target, deployment="latest") == 200
-        await in_proof.until_effect("PUT /asked")
-        if status == "backing-off":
-            await until_status(in_proof, target, status)
+        await in_proof.until_effect("PUT /asked", times=3 if status == "paused" else 1)
+        await until_status(in_proof, target, status)
         assert await in_proof.query(query) == []
-        if status == "backing-off":
-            assert await in_proof.operate("resume", target) == 200
-        else:
+        if status == "running":
             asked.set()
+        else:
+            assert await in_proof.operate("resume", target) == 200
         await in_proof.until_all_completed()
 
     run(lab, "state-in-a-service", prove, snippet=tmp_path / "dont.py")
