@@ -2807,20 +2807,21 @@ def test_another_header_with_a_secret_is_found_by_its_name_only(lab: Lab, page: 
 
 @pytest.mark.parametrize("where", ["body", "query of the URL"])
 def test_a_password_elsewhere_stands_in_the_input_too(lab: Lab, where: str) -> None:
-    """RDD311: of a body no text is found, as it stands there in numbers."""
+    """RDD311: of a body no text is found, as it stands there in numbers; the page's query finds neither."""
     secret, rule = "for-this-proof-only", CHAPTER / "secrets-in-headers"
     in_numbers = ",".join(str(byte) for byte in secret.encode())
     read = "select id, entry_type from sys_journal where entry_json like"
 
     async def look(in_proof: LabInProof) -> None:
         target, body = "Claims/file", "water-damage"
-        sent = (target, secret) if where == "body" else (f"{target}?password={secret}", body)
+        sent = (target, secret) if where == "body" else (f"{target}?authorization={secret}", body)
         await in_proof.call(*sent, headers={"x-trace": "t-1"})
         in_text, as_numbers = [
             await in_proof.query(f"{read} '%{each}%' and index = 0")
             for each in (secret, in_numbers)
         ]
         assert (len(in_text), len(as_numbers)) == ((0, 1) if where == "body" else (1, 0))
+        assert await in_proof.query(queries("RDD311")[0]) == []
 
     instead(lab, rule, look, PLAIN, rule / "do.py")
 

@@ -391,6 +391,23 @@ def test_a_future_of_asyncios_is_refused_as_a_coroutine_is(
 
 
 @pytest.mark.server
+def test_a_handler_that_catches_the_refusal_is_not_found(lab: Lab, tmp_path: Path) -> None:
+    """RDD804: it goes on with less than it asked for."""
+    line = "    await restate.gather(*started)  # type: ignore[arg-type]"
+    caught = f"""    try:
+    {line}
+    except restate.TerminalError:
+        return 1000"""
+    dont = changed(tmp_path, "data/foreign-awaitable/dont", (line, caught))
+
+    async def ask(in_proof: LabInProof) -> None:
+        assert await in_proof.call("Orders/best_price") == 1000
+        assert await in_proof.query(queries("RDD804")[0]) == []
+
+    instead(lab, CHAPTER / "foreign-awaitable", ask, snippet=dont)
+
+
+@pytest.mark.server
 @pytest.mark.parametrize("written", ["number", "contractNumber"])
 def test_an_alias_is_published_and_asked_for_and_not_answered(
     lab: Lab, tmp_path: Path, written: str

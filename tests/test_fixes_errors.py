@@ -634,6 +634,33 @@ def test_undoing_overtakes_an_action_at_work(
     assert len(trace.rows["seats"]) == 1
 
 
+def test_undoing_does_not_wait_for_the_action_of_an_attempt_that_is_lost(lab: Lab) -> None:
+    """RDD505: a server restarts, and the seat stays taken."""
+    proof, target, halls = (
+        load(CHAPTER / "compensation-registered-late"),
+        "Tickets/buy",
+        "GET /halls/1",
+    )
+
+    async def cancel(in_proof: LabInProof) -> None:
+        lost = in_proof.outside.hold(halls, at_most=20.0)
+        await in_proof.call(f"{target}/send", "ann")
+        await in_proof.until_effect(halls)
+        await in_proof.operate("cancel", target)
+        await in_proof.until_row(
+            "select id from sys_journal where entry_type = 'Notification: Signal'"
+        )
+        in_proof.outside.hold(halls, at_most=0.0)
+        await in_proof.restart_server()
+        await until_status(in_proof, target, "completed")
+        lost.set()
+        await in_proof.until_still(0.7)
+
+    trace = instead(lab, proof.folder, cancel, PLAIN, proof.snippet("cancelled")).trace
+    assert trace.invocations[0].result == {"failure": "no ticket was sold", "code": 500}
+    assert len(trace.rows["seats"]) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "outcome"),
     [('f"release {item}"', "journal-mismatch"), ('"undo"', "not-compensated")],
