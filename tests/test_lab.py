@@ -375,7 +375,8 @@ def test_a_server_that_has_a_service_of_the_same_name_is_refused(
             monkeypatch.setenv(ADMIN_URL, admin)
             async with httpx.AsyncClient(base_url=admin) as client:
                 port = free_port()
-                argv = ["-m", "hypercorn", "do:app", "--bind", f"127.0.0.1:{port}"]
+                # -B: a `mkdocs serve` of another test follows this folder, and would reload its pages.
+                argv = ["-B", "-m", "hypercorn", "do:app", "--bind", f"127.0.0.1:{port}"]
                 with subprocess.Popen(
                     [sys.executable, *argv], cwd=CHARGE_TWICE, stderr=subprocess.DEVNULL
                 ) as owners:

@@ -1201,6 +1201,8 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleT
     """Imports a recipe, as a worker of this policy would."""
     names = {path.stem for path in FOLDER.glob("*.py")}
     monkeypatch.syspath_prepend(str(FOLDER))
+    # A `mkdocs serve` of another test follows this folder, and would reload its pages.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def fresh(name: str, **environment: str) -> ModuleType:
         for variable in ("CI", "RESTATE_GUARDS"):
