@@ -166,4 +166,4 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with Served(tmp_path_factory.mktemp("served")) as served:
         yield served
         changed = "Detected file changes" in served.log.read_text()
-        assert not changed, "something wrote into docs or snippets: a page was reloaded under its test"
+        assert not changed, "a test wrote into docs or snippets, and a page was reloaded"
